@@ -1,0 +1,84 @@
+"""recvec: user and item embeddings for recommender systems, measured honestly and ready to use.
+
+>>> import recvec as rv
+>>> data = rv.sample()
+>>> split = rv.split(data, "leave-last-out", seed=0)
+>>> model = rv.ALS(embedding_dim=16).fit(split.train)
+>>> rv.evaluate(model, split, k=10).metrics["recall@10"] > 0.1
+True
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recvec.artifact.store import load, save
+    from recvec.contract import Runtime
+    from recvec.data.dataset import Dataset
+    from recvec.data.readers import read
+    from recvec.data.splits import Split, split
+    from recvec.data.synthetic import sample
+    from recvec.errors import InputError, RecvecError
+    from recvec.evaluation.protocol import evaluate
+    from recvec.evaluation.report import Evaluation
+    from recvec.models.als import ALS
+    from recvec.models.popularity import Popularity
+    from recvec.models.random import Random
+    from recvec.models.registry import method
+    from recvec.models.svd import SVD
+    from recvec.retrieval.recommender import Recommender
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "ALS": "recvec.models.als",
+    "Dataset": "recvec.data.dataset",
+    "Evaluation": "recvec.evaluation.report",
+    "InputError": "recvec.errors",
+    "Popularity": "recvec.models.popularity",
+    "Random": "recvec.models.random",
+    "Recommender": "recvec.retrieval.recommender",
+    "RecvecError": "recvec.errors",
+    "Runtime": "recvec.contract",
+    "SVD": "recvec.models.svd",
+    "Split": "recvec.data.splits",
+    "evaluate": "recvec.evaluation.protocol",
+    "load": "recvec.artifact.store",
+    "method": "recvec.models.registry",
+    "read": "recvec.data.readers",
+    "sample": "recvec.data.synthetic",
+    "save": "recvec.artifact.store",
+    "split": "recvec.data.splits",
+}
+
+__all__ = [
+    "ALS",
+    "SVD",
+    "Dataset",
+    "Evaluation",
+    "InputError",
+    "Popularity",
+    "Random",
+    "Recommender",
+    "RecvecError",
+    "Runtime",
+    "Split",
+    "evaluate",
+    "load",
+    "method",
+    "read",
+    "sample",
+    "save",
+    "split",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that ``import recvec`` costs nothing (PEP 562)."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'recvec' has no attribute '{name}'")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,172 @@
+"""A recommender as a folder: written beside its place, synced, then renamed; never pickled, never half there."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import polars as pl
+from safetensors.numpy import load_file, save_file
+
+from recvec.artifact import manifest
+from recvec.contract import Model, State
+from recvec.data.dataset import Dataset
+from recvec.data.features import FeatureTable
+from recvec.data.histories import Histories
+from recvec.data.vocabulary import Vocabulary
+from recvec.errors import ArtifactError
+from recvec.models import registry
+from recvec.retrieval.recommender import Recommender
+from recvec.types import Array, Json
+
+
+def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float] | None = None) -> None:
+    """Write a recommender to a new folder.
+
+    Parameters
+    ----------
+    who : Recommender
+        What to keep: the model, its rungs, ids, attributes and histories.
+    path : str or Path
+        A folder that does not exist yet.
+    metrics : mapping, optional
+        Measured figures to keep in the manifest.
+
+    Raises
+    ------
+    ArtifactError
+        Where the folder exists or cannot be written; then nothing is left behind.
+    """
+    place = check_free(path)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    except OSError as error:
+        raise ArtifactError(f"{place} cannot be written: {error.strerror}; give another folder") from error
+    try:
+        _write(who, beside, dict(metrics or {}))
+        _sync(beside)
+        beside.chmod(0o755)
+        beside.rename(place)
+    except OSError as error:
+        raise ArtifactError(f"{place} cannot be written: {error.strerror or error}; free space or give another folder") from error
+    except Exception as error:
+        if type(error).__module__.startswith(("safetensors", "polars")):  # both wrap what the disk says
+            raise ArtifactError(f"{place} cannot be written: {_first_line(error)}; free space or give another folder") from error
+        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_free(path: str | Path) -> Path:
+    """Return the place of a new artifact, before the work that would be lost otherwise.
+
+    Raises
+    ------
+    ArtifactError
+        Where something is there already, or no folder can be made there.
+    """
+    place = Path(path).absolute()
+    if place.exists() or place.is_symlink():
+        raise ArtifactError(f"{place} exists; nothing was written; give a new folder or remove it")
+    parent = next(p for p in place.parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ArtifactError(f"{place} cannot be written: {parent} is not a folder that can be written to; give another folder")
+    return place
+
+
+def load(path: str | Path) -> Recommender:
+    """Read a recommender that `save` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        Where anything is missing, damaged, edited, or from a newer version.
+    """
+    folder = Path(path)
+    page = manifest.read(folder)
+    try:
+        kept = load_file(folder / "histories.safetensors")
+        users, user_features = _read_side(folder / "users.parquet", "user", page["features"]["user"])
+        items, item_features = _read_side(folder / "items.parquet", "item", page["features"]["item"])
+        histories = Histories(n_items=len(items), **kept)
+        train = Dataset.from_histories(
+            histories, users=users, items=items, value=page["history_value"], user_features=user_features, item_features=item_features
+        )
+        rungs = {name: _read_model(folder / "rungs" / name, manifest.read(folder / "rungs" / name)) for name in page["rungs"]}
+        return Recommender(_read_model(folder, page), train, rungs=rungs)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise ArtifactError(f"{folder} is damaged: {_first_line(error)}; restore it from a backup or fit again") from error
+
+
+def _write(who: Recommender, folder: Path, metrics: dict[str, float]) -> None:
+    histories = who.histories
+    kept = {"indptr": histories.indptr, "items": histories.items, "weights": histories.weights}
+    kept |= {n: a for n, a in (("times", histories.times), ("order", histories.order)) if a is not None}
+    save_file({name: np.ascontiguousarray(a) for name, a in kept.items()}, folder / "histories.safetensors")
+    _write_side(folder / "users.parquet", who.users, who.train.user_features)
+    _write_side(folder / "items.parquet", who.items, who.train.item_features)
+    for name, rung in who.rungs.items():
+        below = folder / "rungs" / name
+        below.mkdir(parents=True)
+        _write_model(rung, below, {})
+    extra: dict[str, Json] = {
+        "data": who.train.fingerprint,
+        "metrics": dict(metrics),
+        "history_value": who.history_value,
+        "rungs": list(who.rungs),
+        "features": {
+            side: None if table is None else dict(table.types)
+            for side, table in (("user", who.train.user_features), ("item", who.train.item_features))
+        },
+    }
+    _write_model(who.model, folder, extra)
+
+
+def _write_model(model: Model, folder: Path, extra: Mapping[str, Json]) -> None:
+    state = model.state()
+    arrays = {name: np.ascontiguousarray(a) for name, a in state.arrays.items()}
+    save_file(arrays, folder / "arrays.safetensors")
+    content: dict[str, Json] = {
+        "method": model.method.name,
+        "hyperparameters": model.method.recipe,
+        "model": dict(state.meta),
+        "arrays": manifest.describe(arrays),
+        **extra,
+    }
+    manifest.write(folder, content)
+
+
+def _read_model(folder: Path, page: Mapping[str, Any]) -> Model:
+    arrays: dict[str, Array] = load_file(folder / "arrays.safetensors")
+    method = registry.method_class(page["method"])(**page["hyperparameters"])
+    return method.restore(State(arrays, page["model"]))
+
+
+def _write_side(path: Path, vocabulary: Vocabulary, features: FeatureTable | None) -> None:
+    ids = vocabulary.ids.to_frame()
+    table = ids if features is None else pl.concat([ids, features.frame], how="horizontal")
+    table.write_parquet(path)
+
+
+def _read_side(path: Path, side: str, types: Any) -> tuple[Vocabulary, FeatureTable | None]:
+    table = pl.read_parquet(path)
+    vocabulary = Vocabulary(table[f"{side}_id"], side)
+    return vocabulary, None if types is None else FeatureTable(frame=table.drop(f"{side}_id"), types=types)
+
+
+def _sync(folder: Path) -> None:
+    """Force files and folders to the disk, so that the rename never shows a folder whose content is still to come."""
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

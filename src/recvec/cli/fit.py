@@ -1,0 +1,55 @@
+"""``recvec fit``: learn embeddings and keep them."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import recvec as rv
+from recvec.artifact.store import check_free
+from recvec.cli import options, output
+
+
+def fit(
+    interactions: options.Interactions,
+    method: options.MethodName,
+    out: Annotated[Path, typer.Option("--out", help="New folder for the model.")],
+    users: options.Users = None,
+    items: options.Items = None,
+    rungs: Annotated[
+        str, typer.Option("--rungs", help="'auto': a popular rung for people without history; 'none': the model alone.")
+    ] = "auto",
+    task: options.Task = "ranking",
+    settings: options.Set = None,
+    seed: options.Seed = 0,
+    threads: options.ThreadCount = None,
+    device: options.Device = "cpu",
+    json_file: options.JsonFile = None,
+) -> None:
+    """Learn embeddings from a table of interactions and save them with all that recommending needs."""
+    if rungs not in ("auto", "none"):
+        raise rv.InputError(f"--rungs is '{rungs}'; allowed: auto, none")
+    recipe = rv.method(method, task=task, settings=options.pairs(settings))
+    runtime = rv.Runtime(threads=threads, device=device)
+    check_free(out)
+    output.check_file(json_file)
+    data = rv.read(interactions, users=users, items=items)
+    started = time.perf_counter()
+    with output.progress(f"fitting {method}", getattr(recipe, "epochs", 1)) as on_epoch:
+        model = recipe.fit(data, rng=seed, runtime=runtime, on_epoch=on_epoch)
+    seconds = time.perf_counter() - started
+    rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out)
+    peak = output.peak_memory_mb()
+    output.write_json(
+        {
+            "method": method, "hyperparameters": recipe.recipe, "n_users": data.n_users, "n_items": data.n_items,
+            "n_interactions": len(data.interactions), "fit_seconds": seconds, "peak_memory_mb": peak, "seed": seed,
+            "threads": threads, "version": rv.__version__, "environment": output.environment(), "curve": [dict(p) for p in model.curve],
+        },
+        json_file,
+    )  # fmt: skip
+    output.say(
+        f"{method}: {len(data.interactions):,} interactions, {data.n_users:,} users, {data.n_items:,} items; "
+        f"fitted in {seconds:.1f} s, peak {peak:,.0f} MB; saved to {out}"
+    )

@@ -1,0 +1,231 @@
+"""A recipe: frozen hyper-parameters, and `fit`, which turns a dataset into a model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from recvec.contract import hyperparameters
+from recvec.contract.model import Model, State
+from recvec.contract.runtime import Runtime
+from recvec.data.dataset import Dataset
+from recvec.errors import ArtifactError, InputError, NotSupportedError, ResourceError, ValueRangeError
+from recvec.types import F32, Json
+
+Rng = int | np.random.Generator | None
+Monitor = Callable[[F32, F32], float]
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataShape:
+    """The sizes from which a cost is estimated."""
+
+    n_users: int
+    n_items: int
+    n_interactions: int
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "DataShape":
+        """Return the sizes of a dataset."""
+        return cls(n_users=dataset.n_users, n_items=dataset.n_items, n_interactions=len(dataset.interactions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a fit will take.
+
+    Parameters
+    ----------
+    operations : float
+        Floating-point operations.
+    bytes_moved : float
+        Bytes that must come from memory.
+    memory : int
+        Bytes alive at the same time, the dataset itself left out.
+    """
+
+    operations: float
+    bytes_moved: float
+    memory: int
+
+    OPERATIONS_PER_SECOND: ClassVar[float] = 2e10  # one core of a current laptop on this kind of kernel
+    BYTES_PER_SECOND: ClassVar[float] = 5e9
+
+    def seconds(self, threads: int = 1) -> float:
+        """Return a first guess of the wall time: the slower of arithmetic and memory traffic."""
+        return max(self.operations / self.OPERATIONS_PER_SECOND, self.bytes_moved / self.BYTES_PER_SECOND) / threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What accompanies one fit, apart from recipe and data.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The only source of randomness.
+    runtime : Runtime
+        Where it runs.
+    valid : Dataset, optional
+        Held-out interactions for methods that choose a stopping point.
+    monitor : callable, optional
+        ``monitor(user_vectors, item_vectors) -> float``, called after each epoch.
+    on_epoch : callable, optional
+        ``on_epoch(epoch, values)``, called after each epoch with what was measured.
+    checkpoint : callable, optional
+        ``checkpoint(state)``, called after each epoch with all that a resumed fit needs.
+    resume : State, optional
+        Where to go on.
+    """
+
+    rng: np.random.Generator
+    runtime: Runtime
+    identity: Mapping[str, Json]
+    valid: Dataset | None = None
+    monitor: Monitor | None = None
+    on_epoch: OnEpoch | None = None
+    checkpoint: Callable[[State], None] | None = None
+    resume: State | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    def restore(self) -> tuple[int, Mapping[str, Any]]:
+        """Return how many epochs are done and the arrays of the checkpoint; ``(0, {})`` at the beginning."""
+        if self.resume is None:
+            return 0, {}
+        meta: Any = self.resume.meta
+        self.rng.bit_generator.state = meta["rng"]
+        self.curve.extend(meta["curve"])
+        return int(meta["epoch"]), self.resume.arrays
+
+    def end_epoch(self, epoch: int, users: F32, items: F32, **values: float) -> None:
+        """Measure, tell and checkpoint after epoch number `epoch` (the first is 1)."""
+        if self.monitor is not None:
+            values["monitor"] = float(self.monitor(users, items))
+        self.curve.append({"epoch": epoch, **values})
+        if self.on_epoch is not None:
+            self.on_epoch(epoch, values)
+        if self.checkpoint is not None:
+            meta: dict[str, Json] = {**self.identity, "kind": "checkpoint", "epoch": epoch}
+            meta |= {"rng": self.rng.bit_generator.state, "curve": [dict(p) for p in self.curve]}  # type: ignore[dict-item]
+            self.checkpoint(State({"user_vectors": users.copy(), "item_vectors": items.copy()}, meta))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A frozen dataclass of keyword-only hyper-parameters with the class variables below.
+
+    A method file gives ``_fit`` (the algorithm in a page), ``restore`` (the same model from its state) and
+    ``estimate``; doors and checks are here.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]] = ("ranking",)
+    needs: ClassVar[frozenset[str]] = frozenset({"interactions"})
+    gives: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        hyperparameters.check(self)
+
+    @property
+    def recipe(self) -> dict[str, Json]:
+        """All hyper-parameters by name."""
+        return asdict(self)
+
+    def fit(
+        self,
+        dataset: Dataset,
+        *,
+        valid: Dataset | None = None,
+        monitor: Monitor | None = None,
+        rng: Rng = None,
+        runtime: Runtime | None = None,
+        on_epoch: OnEpoch | None = None,
+        checkpoint: Callable[[State], None] | None = None,
+        resume: State | None = None,
+    ) -> Model:
+        """Learn from a dataset and return a new, frozen model.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            What to learn from; it is not changed.
+        valid, monitor, on_epoch, checkpoint, resume
+            See `Training`.
+        rng : int or numpy.random.Generator, optional
+            Seed; 0 by default, so that two equal calls give equal bits.
+        runtime : Runtime, optional
+            Threads, device and memory limit.
+
+        Raises
+        ------
+        InputError
+            Where the dataset lacks what the method needs.
+        ResourceError
+            Where the estimated memory exceeds the limit.
+        ArtifactError
+            Where `resume` comes from other data or another recipe.
+        """
+        runtime = runtime or Runtime()
+        self._check(dataset, runtime)
+        identity: dict[str, Json] = {
+            "method": self.name,
+            "recipe": self.recipe,
+            "data": dataset.fingerprint if checkpoint or resume else "",
+        }
+        if resume is not None:
+            _same_fit(identity, resume.meta)
+        generator = np.random.default_rng(0 if rng is None else rng)
+        training = Training(
+            rng=generator, runtime=runtime, identity=identity, valid=valid, monitor=monitor,
+            on_epoch=on_epoch, checkpoint=checkpoint, resume=resume,
+        )  # fmt: skip
+        return self._fit(dataset, training)
+
+    @abstractmethod
+    def _fit(self, dataset: Dataset, training: Training) -> Model:
+        """Learn; the dataset has what `needs` names."""
+
+    @abstractmethod
+    def restore(self, state: State) -> Model:
+        """Build the model of a saved `state` again, to the bit."""
+
+    @abstractmethod
+    def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
+        """Return operations, bytes moved and memory of a fit, from sizes alone."""
+
+    def update(self, model: Model, dataset: Dataset, *, rng: Rng = None, runtime: Runtime | None = None) -> Model:
+        """Return a model of the grown dataset, in which old rows keep their numbers.
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method can only be fitted again.
+        """
+        raise NotSupportedError(f"{self.name} cannot be updated; fit it again on the grown table")
+
+    def _check(self, dataset: Dataset, runtime: Runtime) -> None:
+        missing = sorted(self.needs - dataset.has)
+        if missing:
+            raise InputError(
+                f"{self.name} needs {' and '.join(missing)}, which the data do not have; 'recvec methods' shows what each method needs"
+            )
+        if dataset.n_users < 2 or dataset.n_items < 2:
+            raise ValueRangeError(
+                f"the data have {dataset.n_users} user(s) and {dataset.n_items} item(s); allowed: 2 or more of each; give more interactions"
+            )
+        memory = self.estimate(DataShape.of(dataset), runtime).memory
+        if runtime.memory_limit is not None and memory > runtime.memory_limit:
+            raise ResourceError(
+                f"{self.name} would take about {memory / 1e6:,.0f} MB; allowed: {runtime.memory_limit / 1e6:,.0f} MB; "
+                f"lower embedding_dim or raise the memory limit"
+            )
+
+
+def _same_fit(identity: Mapping[str, Json], found: Mapping[str, Json]) -> None:
+    for key, word in (("method", "method"), ("recipe", "hyper-parameters"), ("data", "data")):
+        if identity[key] != found.get(key):
+            raise ArtifactError(f"the checkpoint is of other {word}; resume with those it was made with, or start anew without resume")

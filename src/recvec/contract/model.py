@@ -1,0 +1,244 @@
+"""What a fit returns: row numbers in, lists and vectors out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recvec.contract.runtime import Runtime
+from recvec.data.histories import Histories
+from recvec.errors import ValueRangeError
+from recvec.kernels.similarity import Metric, nearest
+from recvec.types import F32, I32, Array, Json
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A model or a half-done fit as plain arrays and JSON: what is saved and restored, never pickled.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Numbers.
+    meta : mapping of str to JSON
+        Everything else.
+    """
+
+    arrays: Mapping[str, Array]
+    meta: Mapping[str, Json]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Top-k lists of B queries, best first, ties to the smaller row.
+
+    Parameters
+    ----------
+    rows : I32, shape (B, k)
+        Row numbers; -1 where a list is shorter than k.
+    scores : F32, shape (B, k)
+        Scores, higher is better; -inf where a list is shorter than k.
+    """
+
+    rows: I32
+    scores: F32
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> Array:
+        """How many entries each list really has, shape (B,)."""
+        return (self.rows >= 0).sum(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Parts that add up to a score.
+
+    Parameters
+    ----------
+    score : float
+        The score of the pair.
+    parts : mapping of str to float
+        Contribution of each part, such as ``"item 12"`` or ``"age=25-34"``.
+    """
+
+    score: float
+    parts: Mapping[str, float]
+
+
+class FoldIn(ABC):
+    """How a method answers for people and items that were not in its training table.
+
+    A method composes its `DotModel` or `PairModel` with one of these. Every answer is computed in numpy
+    from arrays, so that a saved model recommends without what it was trained with.
+    """
+
+    @abstractmethod
+    def queries(self, histories: Histories | None, features: pl.DataFrame | None) -> F32:
+        """Return one query vector per person, shape (B, d + n_extra).
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method has no answer for what is given; the message says what it takes.
+        """
+
+    @abstractmethod
+    def item_queries(self, features: pl.DataFrame) -> F32:
+        """Return vectors of new items, shape (B, d + n_extra).
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method knows items by their interactions only.
+        """
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Return what must be saved beside the vectors to build this again."""
+        return {}
+
+
+class Model(ABC):
+    """A fitted, frozen result. It knows row numbers only; ids live in `Recommender`."""
+
+    method: Any
+    user_vectors: F32
+    item_vectors: F32
+    n_extra: int
+    curve: tuple[Mapping[str, float], ...]
+
+    @property
+    def n_users(self) -> int:
+        """Number of users it was fitted on."""
+        return len(self.user_vectors)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items it was fitted on."""
+        return len(self.item_vectors)
+
+    @abstractmethod
+    def queries(
+        self,
+        users: Array | None = None,
+        *,
+        histories: Histories | None = None,
+        features: pl.DataFrame | None = None,
+        context: pl.DataFrame | None = None,
+    ) -> Any:
+        """Return query vectors, shape (B, d + n_extra): the one door for every person.
+
+        Parameters
+        ----------
+        users : array of int, shape (B,), optional
+            Rows of known users.
+        histories : Histories, optional
+            Histories of people who need not be known.
+        features : polars.DataFrame, optional
+            Attributes of people, one row each.
+        context : polars.DataFrame, optional
+            Context of the request, one row each, for methods that use it.
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method cannot answer from what is given.
+        """
+
+    @abstractmethod
+    def item_queries(self, features: pl.DataFrame) -> F32:
+        """Return vectors of new items from their attributes, shape (B, d + n_extra)."""
+
+    @abstractmethod
+    def scores(self, queries: Any, items: Array | None = None) -> F32:
+        """Return scores of all items, or of the `items` given, shape (B, n_items or len(items))."""
+
+    @abstractmethod
+    def predict(self, users: Array, items: Array, *, context: pl.DataFrame | None = None) -> F32:
+        """Return one value a pair on the task's scale: stars, a probability, or the ranking score; shape (n,)."""
+
+    @abstractmethod
+    def recommend(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        exclude: Histories | None = None,
+        candidates: Array | None = None,
+        runtime: Runtime | None = None,
+    ) -> Ranked:
+        """Return the best `k` items of each query.
+
+        Parameters
+        ----------
+        queries : as `queries` returns them
+            B queries.
+        k : int
+            Length of the lists; beyond what is available they are shorter, see `Ranked.lengths`.
+        exclude : Histories, optional
+            Items that must not appear, one row per query.
+        candidates : array of int, optional
+            The only item rows allowed.
+        runtime : Runtime, optional
+            Threads to use.
+        """
+
+    @abstractmethod
+    def explain(self, user: int, item: int) -> Explanation:
+        """Return the parts of a score."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return arrays and JSON from which the method's `restore` builds the same model, to the bit."""
+
+    def similar_items(self, items: Array, k: int = 10, *, metric: Metric = "cosine", runtime: Runtime | None = None) -> Ranked:
+        """Return the `k` nearest other items of each item row, by item vectors without their extra columns."""
+        return _neighbours(self.item_vectors, items, k, self.n_extra, metric, runtime, "item")
+
+    def similar_users(self, users: Array, k: int = 10, *, metric: Metric = "cosine", runtime: Runtime | None = None) -> Ranked:
+        """Return the `k` nearest other users of each user row, by user vectors without their extra columns."""
+        return _neighbours(self.user_vectors, users, k, self.n_extra, metric, runtime, "user")
+
+
+def _neighbours(vectors: F32, rows: Array, k: int, n_extra: int, metric: Metric, runtime: Runtime | None, side: str) -> Ranked:
+    own = checked_rows(rows, len(vectors), side)
+    if n_extra and metric != "dot":
+        vectors = np.ascontiguousarray(vectors[:, : vectors.shape[1] - n_extra])
+    itself = (np.arange(len(own) + 1, dtype=np.int64), own)
+    executor = (runtime or Runtime()).executor
+    return Ranked(*nearest(vectors[own], vectors, checked_k(k), metric=metric, exclude=itself, executor=executor))
+
+
+def checked_rows(rows: Array, n: int, side: str) -> I32:
+    """Return row numbers as int32, or refuse those outside 0 to n - 1.
+
+    Raises
+    ------
+    ValueRangeError
+        Names the row and the range.
+    """
+    given = np.atleast_1d(np.asarray(rows))
+    if given.size and given.dtype.kind not in "iu":
+        raise ValueRangeError(f"{side} rows have type {given.dtype}; allowed: whole numbers; ids go through a Recommender")
+    if given.size and (given.min() < 0 or given.max() >= n):
+        wrong = given[(given < 0) | (given >= n)][0]
+        raise ValueRangeError(f"{side} row {wrong} does not exist; allowed: 0 to {n - 1}")
+    return given.astype(np.int32)
+
+
+def checked_k(k: int) -> int:
+    """Return k, or refuse it where it is not a whole number of 1 or more.
+
+    Raises
+    ------
+    ValueRangeError
+        Names the value.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ValueRangeError(f"k is {k}; allowed: a whole number, 1 or more")
+    return int(k)

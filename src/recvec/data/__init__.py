@@ -1,0 +1,1 @@
+"""Tables in, numbered rows out: vocabulary, interactions, histories, attributes, splits, readers."""

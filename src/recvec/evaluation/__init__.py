@@ -1,0 +1,1 @@
+"""Protocols, results, and how sure they are."""

@@ -1,0 +1,37 @@
+"""Cutting rows into blocks whose bounds depend on the data alone, never on the number of threads."""
+
+import numpy as np
+
+from recvec.types import I64
+
+N_BLOCKS = 96  # enough to balance a few dozen threads, few enough to start each for nothing
+BLOCK_COST = 1 << 22  # multiply-adds below which a block of its own does not pay
+
+
+def balanced_blocks(indptr: I64, *, per_entry: int, per_row: int) -> list[tuple[int, int]]:
+    """Cut compressed rows into ranges of about equal cost, the costliest first: the last ones to finish are short.
+
+    Parameters
+    ----------
+    indptr : int64, shape (n + 1,)
+        Where each row begins.
+    per_entry, per_row : int
+        Multiply-adds that an entry and a row cost.
+
+    Returns
+    -------
+    list of (int, int)
+        First row and row after the last of each range.
+    """
+    n = len(indptr) - 1
+    cost = (indptr - indptr[0]) * per_entry + np.arange(n + 1) * per_row
+    n_blocks = int(min(N_BLOCKS, max(1, cost[-1] // BLOCK_COST)))
+    cuts = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks) // n_blocks)
+    edges = np.unique(np.concatenate(([0], cuts, [n])))
+    spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    return sorted(spans, key=lambda span: float(cost[span[0]] - cost[span[1]]))
+
+
+def even_blocks(n: int, size: int) -> list[slice]:
+    """Cut n rows into slices of `size`; the last may be shorter."""
+    return [slice(start, min(n, start + size)) for start in range(0, n, size)]

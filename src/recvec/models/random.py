@@ -1,0 +1,49 @@
+"""Random: scores that have nothing to do with taste; what any method must beat.
+
+Item vectors b_i and hidden vectors z_i are independent draws from N(0, I / d). A person's vector is
+q = sum of z_i over the history, scaled to unit length: the same history gives the same list, different
+histories different ones. A person without history gets the zero vector, so that all items tie. Cost: one
+sparse product, n_interactions x d.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from recvec.contract import Cost, DataShape, DotModel, LinearFoldIn, Method, Runtime, State, Training, param
+from recvec.data.dataset import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random(Method):
+    """Recommend at random, but repeatably."""
+
+    name: ClassVar[str] = "random"
+    family: ClassVar[str] = "baseline"
+    gives: ClassVar[str] = "random user and item vectors"
+
+    embedding_dim: int = param(32, "length of the vectors", low=1, high=2048)
+
+    def _fit(self, dataset: Dataset, training: Training) -> DotModel:
+        """Draw vectors; the user vectors are the fold-in of the training histories."""
+        shape, scale = (dataset.n_items, self.embedding_dim), np.float32(self.embedding_dim**-0.5)
+        item_vectors = training.rng.standard_normal(shape, dtype=np.float32) * scale
+        hidden = training.rng.standard_normal(shape, dtype=np.float32) * scale
+        fold_in = LinearFoldIn(self.name, hidden, "unit")
+        return DotModel(
+            method=self,
+            user_vectors=fold_in.queries(dataset.histories(), None),
+            item_vectors=item_vectors,
+            fold_in=fold_in,
+        )
+
+    def restore(self, state: State) -> DotModel:
+        """See `Method.restore`."""
+        return DotModel.restored(self, state, LinearFoldIn(self.name, state.arrays["fold_in.into"], "unit"))
+
+    def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
+        """One sparse product."""
+        numbers = (shape.n_users + 2 * shape.n_items) * self.embedding_dim
+        work = 2 * shape.n_interactions * self.embedding_dim
+        return Cost(operations=work, bytes_moved=2 * work, memory=4 * numbers)

@@ -1,0 +1,56 @@
+"""Methods by name; each file is loaded only when its method is asked for."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from recvec.contract import Method
+from recvec.contract.hyperparameters import parse
+from recvec.errors import UnknownMethodError, nearest
+
+_WHERE: dict[str, tuple[str, str]] = {
+    "popularity": ("recvec.models.popularity", "Popularity"),
+    "random": ("recvec.models.random", "Random"),
+    "svd": ("recvec.models.svd", "SVD"),
+    "als": ("recvec.models.als", "ALS"),
+}
+
+
+def names() -> list[str]:
+    """Return the names of all registered methods."""
+    return list(_WHERE)
+
+
+def method_class(name: str) -> type[Method]:
+    """Return the class of a method.
+
+    Raises
+    ------
+    UnknownMethodError
+        Names the nearest and all known methods.
+    """
+    if name not in _WHERE:
+        raise UnknownMethodError(f"there is no method '{name}' ({nearest(name, _WHERE)}); allowed: {', '.join(_WHERE)}")
+    module, attribute = _WHERE[name]
+    found: type[Method] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def method(name: str, *, task: str = "ranking", settings: Mapping[str, str] | None = None, **hyperparameters: Any) -> Method:
+    """Build a method from its name, a task and hyper-parameters, typed or as ``name=value`` text.
+
+    Raises
+    ------
+    UnknownMethodError, HyperparameterError
+        Names what is allowed.
+    """
+    found = method_class(name)
+    given = {**hyperparameters, **parse(found, settings or {})}
+    if task not in found.tasks:
+        able = [n for n in names() if task in method_class(n).tasks]
+        raise UnknownMethodError(
+            f"method '{name}' does not do the task '{task}'; allowed: {', '.join(found.tasks)}; for {task} use {', '.join(able)}"
+        )
+    if len(found.tasks) > 1:
+        given.setdefault("task", task)
+    return found(**given)

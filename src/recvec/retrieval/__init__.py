@@ -1,0 +1,1 @@
+"""From a model to lists with ids, for every person."""
