@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint types check bench-peers clean
+.PHONY: setup demo test lint types check clean
 
 setup: $(STAMP)
 

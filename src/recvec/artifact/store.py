@@ -3,12 +3,16 @@
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.exceptions import PolarsError
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from recvec.artifact import manifest
@@ -41,24 +45,22 @@ def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float] | N
         Where the folder exists or cannot be written; then nothing is left behind.
     """
     place = check_free(path)
+    beside, made = None, _missing_parents(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    except OSError as error:
-        raise ArtifactError(f"{place} cannot be written: {error.strerror}; give another folder") from error
-    try:
+        beside = Path(mkdtemp(prefix=".recvec-", dir=place.parent))
         _write(who, beside, dict(metrics or {}))
         _sync(beside)
         beside.chmod(0o755)
         beside.rename(place)
     except OSError as error:
-        raise ArtifactError(f"{place} cannot be written: {error.strerror or error}; free space or give another folder") from error
+        raise _unwritable(place, error) from error
     except Exception as error:
         if type(error).__module__.startswith(("safetensors", "polars")):  # both wrap what the disk says
-            raise ArtifactError(f"{place} cannot be written: {_first_line(error)}; free space or give another folder") from error
+            raise _unwritable(place, error) from error
         raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _clear(beside, made)
 
 
 def check_free(path: str | Path) -> Path:
@@ -70,12 +72,37 @@ def check_free(path: str | Path) -> Path:
         Where something is there already, or no folder can be made there.
     """
     place = Path(path).absolute()
-    if place.exists() or place.is_symlink():
+    try:
+        taken = place.exists() or place.is_symlink()
+        parent = next(p for p in place.parents if p.exists())
+        able = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    if taken:
         raise ArtifactError(f"{place} exists; nothing was written; give a new folder or remove it")
-    parent = next(p for p in place.parents if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+    if not able:
         raise ArtifactError(f"{place} cannot be written: {parent} is not a folder that can be written to; give another folder")
     return place
+
+
+def _missing_parents(place: Path) -> list[Path]:
+    """Folders that will have to be made above an artifact, the innermost first."""
+    return list(takewhile(lambda p: not p.exists(), place.parents))
+
+
+def _clear(beside: Path | None, made: list[Path]) -> None:
+    """Remove what is left beside an artifact: the unfinished folder, and empty parents that were made for it."""
+    if beside is None or beside.exists():
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):  # not made, or others use it
+                folder.rmdir()
+
+
+def _unwritable(place: Path, error: Exception) -> ArtifactError:
+    reason = getattr(error, "strerror", None) or _first_line(error)
+    return ArtifactError(f"{place} cannot be written: {reason}; free space or give another folder")
 
 
 def load(path: str | Path) -> Recommender:
@@ -87,8 +114,8 @@ def load(path: str | Path) -> Recommender:
         Where anything is missing, damaged, edited, or from a newer version.
     """
     folder = Path(path)
-    page = manifest.read(folder)
     try:
+        page = manifest.read(folder)
         kept = load_file(folder / "histories.safetensors")
         users, user_features = _read_side(folder / "users.parquet", "user", page["features"]["user"])
         items, item_features = _read_side(folder / "items.parquet", "item", page["features"]["item"])
@@ -98,8 +125,8 @@ def load(path: str | Path) -> Recommender:
         )
         rungs = {name: _read_model(folder / "rungs" / name, manifest.read(folder / "rungs" / name)) for name in page["rungs"]}
         return Recommender(_read_model(folder, page), train, rungs=rungs)
-    except (KeyError, ValueError, TypeError, OSError) as error:
-        raise ArtifactError(f"{folder} is damaged: {_first_line(error)}; restore it from a backup or fit again") from error
+    except (KeyError, ValueError, TypeError, AttributeError, OSError, SafetensorError, PolarsError) as error:
+        raise ArtifactError(f"{folder} is damaged: {_first_line(error)}; {manifest.REMEDY}") from error
 
 
 def _write(who: Recommender, folder: Path, metrics: dict[str, float]) -> None:
@@ -142,6 +169,7 @@ def _write_model(model: Model, folder: Path, extra: Mapping[str, Json]) -> None:
 
 def _read_model(folder: Path, page: Mapping[str, Any]) -> Model:
     arrays: dict[str, Array] = load_file(folder / "arrays.safetensors")
+    manifest.check_arrays(arrays, page, folder)
     method = registry.method_class(page["method"])(**page["hyperparameters"])
     return method.restore(State(arrays, page["model"]))
 
@@ -153,7 +181,7 @@ def _write_side(path: Path, vocabulary: Vocabulary, features: FeatureTable | Non
 
 
 def _read_side(path: Path, side: str, types: Any) -> tuple[Vocabulary, FeatureTable | None]:
-    table = pl.read_parquet(path)
+    table = pl.read_parquet(path, glob=False)
     vocabulary = Vocabulary(table[f"{side}_id"], side)
     return vocabulary, None if types is None else FeatureTable(frame=table.drop(f"{side}_id"), types=types)
 

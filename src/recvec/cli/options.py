@@ -14,7 +14,7 @@ Users = Annotated[list[Path] | None, typer.Option("--users", help="Attributes of
 Items = Annotated[list[Path] | None, typer.Option("--items", help="Attributes of items; repeatable.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Hyper-parameter as name=value; repeatable.")]
 Task = Annotated[str, typer.Option("--task", help="ranking or rating.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 ThreadCount = Annotated[int | None, typer.Option("--threads", help="Threads; all cores by default.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or mps, for methods that use torch.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as well.")]

@@ -1,10 +1,12 @@
 """What commands show and write: tables for people on a terminal, tab-separated lines in a pipe, whole files or none."""
 
+import io
 import json
 import os
 import platform
 import resource
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,37 +21,73 @@ from rich.table import Table
 from recvec.errors import ReadError
 from recvec.types import Json
 
+_TABLES = (".csv", ".tsv", ".ndjson", ".parquet")
+
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+def prepare() -> None:
+    """Make standard output usable for any id: UTF-8 in a pipe, escapes where a terminal cannot show a letter."""
+    if sys.stdout is None:  # closed by the shell (>&-)
+        sys.stdout = io.StringIO()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
 
 
 def show(frame: pl.DataFrame, title: str = "") -> None:
     """Print a table: drawn on a terminal, as tab-separated lines with a header in a pipe."""
     if not sys.stdout.isatty():
-        sys.stdout.write(frame.write_csv(separator="\t"))
+        _emit(frame.write_csv(separator="\t"))
         return
     table = Table(title=title or None, title_justify="left")
     for name, dtype in frame.schema.items():
         table.add_column(name, justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
-        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
-    Console().print(table)
+        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else "" if v is None else plain(str(v)) for v in row))
+    console = Console(markup=False, emoji=False, highlight=False)  # an id such as '[bold]' is shown as it is
+    with console.capture() as drawn:
+        console.print(table)
+    _emit(drawn.get())
 
 
 def say(line: str) -> None:
     """Print one line of result."""
-    print(line)
+    _emit(f"{line}\n")
+
+
+def plain(text: str) -> str:
+    """Return text that stays on its line and cannot steer a terminal: control characters are escaped."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Cf" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _emit(text: str) -> None:
+    """Write and flush. A reader that has left is no error; a full disk behind standard output is."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    except OSError as error:
+        _forget_stdout()
+        raise ReadError(f"standard output cannot be written: {error.strerror}; free space or use another file") from error
+
+
+def _forget_stdout() -> None:
+    """Let whatever is still to be printed go nowhere, what waits in the buffer included."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
     """Write a table in the format that the ending names, whole or not at all."""
+    check_frame_file(path)
     writers: dict[str, Callable[[Path], None]] = {
         ".csv": frame.write_csv,
         ".tsv": lambda p: frame.write_csv(p, separator="\t"),
         ".ndjson": frame.write_ndjson,
         ".parquet": frame.write_parquet,
     }
-    if path.suffix not in writers:
-        raise ReadError(f"--out {path} ends in '{path.suffix}'; allowed: {', '.join(writers)}")
     _write_whole(path, writers[path.suffix])
 
 
@@ -60,31 +98,54 @@ def write_json(content: Mapping[str, Json], path: Path | None) -> None:
         _write_whole(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
+def check_frame_file(path: Path | None) -> None:
+    """Refuse a file for a table that cannot be written, before the work that would be lost."""
+    if path is not None and path.suffix not in _TABLES:
+        ends = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
+        raise ReadError(f"{path} {ends}; allowed: {', '.join(_TABLES)}; give the file one of these endings")
+    check_file(path)
+
+
 def check_file(path: Path | None) -> None:
     """Refuse a result file that cannot be written, before the work that would be lost."""
     if path is None:
         return
-    if path.is_dir():
+    try:
+        is_folder, parent = path.is_dir(), path.absolute().parent
+        able = parent.is_dir() and (os.access(parent, os.W_OK) or (path.exists() and not path.is_file()))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if is_folder:
         raise ReadError(f"{path} is a folder; allowed: a file; give a file name")
-    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise ReadError(f"{path} cannot be written: {path.absolute().parent} is not a folder that can be written to; give another file")
+    if not able:
+        raise ReadError(f"{path} cannot be written: {parent} is not a folder that can be written to; give another file")
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the place, then rename; a device or a pipe is written to as it is, a link is followed."""
     check_file(path)
-    handle, name = mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
-    os.close(handle)
-    beside = Path(name)
+    beside = None
     try:
+        if path.exists() and not path.is_file():
+            write(path)
+            return
+        place = path.resolve()
+        handle, name = mkstemp(prefix=".recvec-", dir=place.parent)
+        beside = Path(name)
+        os.close(handle)
         write(beside)
         beside.chmod(0o644)
-        beside.replace(path)
+        beside.replace(place)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise ReadError(
-            f"{path} cannot be written: {getattr(error, 'strerror', None) or error}; free space or give another file"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: Exception) -> ReadError:
+    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    return ReadError(f"{path} cannot be written: {reason}; free space or give another file")
 
 
 @contextmanager

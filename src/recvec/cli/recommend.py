@@ -21,7 +21,7 @@ def recommend(
     """Recommend items to known users, or to a new person by the items that they liked."""
     if sum(map(bool, (user, everyone, history))) != 1:
         raise rv.InputError("recommend takes one of --user ID, --all or --history ID; give exactly one kind")
-    output.check_file(out)
+    output.check_frame_file(out)
     who = rv.load(folder)
     who.runtime = rv.Runtime(threads=threads)
     if history:
@@ -45,7 +45,7 @@ def similar(
         raise rv.InputError("similar takes either --item ID or --user ID; give exactly one")
     if metric not in ("cosine", "dot", "euclidean"):
         raise rv.InputError(f"--metric is '{metric}'; allowed: cosine, dot, euclidean")
-    output.check_file(out)
+    output.check_frame_file(out)
     who = rv.load(folder)
     who.runtime = rv.Runtime(threads=threads)
     if item is not None:

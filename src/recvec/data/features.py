@@ -9,11 +9,13 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from recvec.data.vocabulary import Vocabulary
+from recvec.data.vocabulary import Vocabulary, shown
 from recvec.errors import ColumnError
+from recvec.types import I32
 
 FeatureType = Literal["category", "number", "list", "text", "vector"]
 
+_CODE = r"^[+-]?0[0-9]"  # postcodes and the like: as numbers they would lose their zeros
 _TEXT_WORDS = 4.0  # a column whose values have more words than this on average is free text
 _TEXT_DISTINCT = 0.5  # ... or one whose values are mostly distinct and have several words
 
@@ -76,7 +78,7 @@ class FeatureTable:
         Raises
         ------
         ColumnError
-            Where `types` names an unknown column or type.
+            Where `types` names an unknown column or type, or a value does not fit its type; names the id.
         """
         id_name = vocabulary.ids.name
         wanted = dict(types or {})
@@ -84,64 +86,140 @@ class FeatureTable:
             if name not in table.columns or kind not in get_args(FeatureType):
                 allowed = f"columns {', '.join(table.columns)}; types {', '.join(get_args(FeatureType))}"
                 raise ColumnError(f"type '{name}={kind}' is not usable; allowed: {allowed}")
+        if not separator:
+            raise ColumnError("the separator of lists is empty; allowed: one character or more, such as '|'")
         rows = vocabulary.lookup(table[id_name])
-        columns = {c: _merge(table.select(pl.Series("row", rows), pl.col(c)), c) for c in table.columns if c != id_name}
-        order = pl.DataFrame({"row": range(len(vocabulary))}, schema={"row": pl.Int32})
         settled: dict[str, FeatureType] = {}
         aligned = []
-        for name, column in columns.items():
-            settled[name] = wanted.get(name) or _infer(column[name], name, separator)  # type: ignore[assignment]
-            full = order.join(column, on="row", how="left", maintain_order="left")[name]
-            aligned.append(_cast(full, settled[name], separator))
+        for name in (c for c in table.columns if c != id_name):
+            column = _Column(_aligned(table[name], rows, vocabulary), vocabulary, separator)
+            settled[name] = wanted.get(name) or column.infer()  # type: ignore[assignment]
+            aligned.append(column.cast(settled[name]))
         return cls(frame=pl.DataFrame(aligned), types=settled)
 
 
-def _merge(column: pl.DataFrame, name: str) -> pl.DataFrame:
-    """One row per id: equal values stay single, different ones become a list."""
-    if column["row"].is_duplicated().any():
-        values = pl.col(name).drop_nulls()
-        lists = column.group_by("row", maintain_order=True).agg(values.unique(maintain_order=True))
-        if (lists[name].list.len() <= 1).all():
-            return lists.with_columns(pl.col(name).list.first())
-        if column[name].dtype in (pl.String, pl.Int64, pl.Boolean):
-            return lists.with_columns(pl.col(name).cast(pl.List(pl.String)))
-        return lists.with_columns(pl.col(name).list.first())
-    return column
+def _aligned(column: pl.Series, rows: I32, vocabulary: Vocabulary) -> pl.Series:
+    """Return one value per row of the vocabulary: different values of one id become a list, whatever is unknown is null."""
+    if not _usable(column.dtype):
+        allowed = "text, numbers, true or false, dates, and lists of these"
+        raise ColumnError(f"attribute '{column.name}' has type {column.dtype}; allowed: {allowed}; convert or remove the column")
+    if column.dtype in (pl.Null, pl.Categorical, pl.Enum):
+        column = column.cast(pl.String)
+    pairs = pl.DataFrame([pl.Series("row", rows), column.alias("value")])
+    if pairs["row"].is_duplicated().any():
+        pairs = _merged(pairs, column.name, vocabulary)
+    order = pl.DataFrame({"row": range(len(vocabulary))}, schema={"row": pl.Int32})
+    return order.join(pairs, on="row", how="left", maintain_order="left")["value"].alias(column.name)
 
 
-def _infer(values: pl.Series, name: str, separator: str) -> FeatureType:
-    """Settle a type by what the values show; ``title`` and ``name`` are always text."""
-    if isinstance(values.dtype, pl.Array):
-        return "vector"
-    if isinstance(values.dtype, pl.List):
-        return "vector" if values.dtype.inner.is_float() else "list"
-    if values.dtype.is_numeric():
-        return "number"
-    if values.dtype != pl.String:
+def _usable(dtype: pl.DataType) -> bool:
+    inner = dtype.inner if isinstance(dtype, pl.List | pl.Array) else dtype
+    plain = (pl.String, pl.Boolean, pl.Null, pl.Categorical, pl.Enum, pl.Date, pl.Datetime, pl.Time)
+    return inner.is_numeric() or inner in plain
+
+
+def _merged(pairs: pl.DataFrame, name: str, vocabulary: Vocabulary) -> pl.DataFrame:
+    dtype = pairs["value"].dtype
+    values = pl.col("value").drop_nulls()
+    if isinstance(dtype, pl.List) and not dtype.inner.is_float():
+        return pairs.group_by("row", maintain_order=True).agg(values.explode().drop_nulls().cast(pl.String).unique(maintain_order=True))
+    lists = pairs.group_by("row", maintain_order=True).agg(values.unique(maintain_order=True))
+    several = lists.filter(pl.col("value").list.len() > 1)
+    if not several.height:
+        return lists.with_columns(pl.col("value").list.first())
+    if isinstance(dtype, pl.List | pl.Array):
+        who = _called(vocabulary, several["row"][0])
+        raise ColumnError(f"attribute '{name}' of {who} has {len(several['value'][0])} different vectors; allowed: one; remove the others")
+    return lists.with_columns(pl.col("value").cast(pl.List(pl.String)))
+
+
+def _called(vocabulary: Vocabulary, row: int) -> str:
+    return f"{vocabulary.side} '{shown(vocabulary.ids[row])}'"
+
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """One attribute in the vocabulary's order, on its way to a type."""
+
+    values: pl.Series
+    vocabulary: Vocabulary
+    separator: str
+
+    def infer(self) -> FeatureType:
+        """Settle a type by what the values show; ``title`` and ``name`` are always text."""
+        dtype = self.values.dtype
+        if isinstance(dtype, pl.Array):
+            return "vector"
+        if self.values.name in ("title", "name") and not dtype.is_numeric():
+            return "text"
+        if isinstance(dtype, pl.List):
+            return "vector" if dtype.inner.is_float() else "list"
+        if dtype.is_numeric():
+            return "number"
+        if dtype != pl.String:
+            return "category"
+        return self._infer_text(self.values.drop_nulls())
+
+    def _infer_text(self, known: pl.Series) -> FeatureType:
+        if not len(known):
+            return "category"
+        if known.cast(pl.Float64, strict=False).is_not_null().all() and not known.str.contains(_CODE).any():
+            return "number"
+        words = float(known.str.count_matches(r"\s+").mean() or 0.0) + 1.0  # type: ignore[arg-type]
+        if known.str.contains(self.separator, literal=True).mean() > 0.1 and words < _TEXT_WORDS:  # type: ignore[operator]
+            return "list"
+        if words > _TEXT_WORDS or (words > 2 and known.n_unique() > _TEXT_DISTINCT * len(known)):
+            return "text"
         return "category"
-    known = values.drop_nulls()
-    if name in ("title", "name"):
-        return "text"
-    if not len(known):
-        return "category"
-    if known.cast(pl.Float64, strict=False).is_not_null().all():
-        return "number"
-    words = float(known.str.count_matches(r"\s+").mean() or 0.0) + 1.0  # type: ignore[arg-type]
-    if known.str.contains(separator, literal=True).mean() > 0.1 and words < _TEXT_WORDS:  # type: ignore[operator]
-        return "list"
-    if words > _TEXT_WORDS or (words > 2 and known.n_unique() > _TEXT_DISTINCT * len(known)):
-        return "text"
-    return "category"
 
+    def cast(self, kind: FeatureType) -> pl.Series:
+        """Return the values in a type, none of them lost on the way."""
+        several = isinstance(self.values.dtype, pl.List | pl.Array)
+        match kind:
+            case "list":
+                return self._listed()
+            case "vector":
+                return self._vectors()
+            case "text" if several:
+                return self.values.cast(pl.List(pl.String)).list.join(" / ")
+            case _ if several:
+                row = self.values.is_not_null().arg_max() or 0
+                raise self._unfit(row, "one value an id", f"remove the others, or give '{self.values.name}' the type list")
+            case "number":
+                return self._numbers()
+            case _:
+                return self.values.cast(pl.String)
 
-def _cast(values: pl.Series, kind: FeatureType, separator: str) -> pl.Series:
-    match kind:
-        case "number":
-            return values.cast(pl.Float64, strict=False)
-        case "list":
-            is_list = isinstance(values.dtype, pl.List)
-            return values.cast(pl.List(pl.String)) if is_list else values.cast(pl.String).str.split(separator)
-        case "vector":
-            return values.cast(pl.List(pl.Float32))
-        case _:
-            return values.cast(pl.String)
+    def _numbers(self) -> pl.Series:
+        numbers = self.values.cast(pl.Float64, strict=False)
+        bad = (numbers.is_null() & self.values.is_not_null()) | numbers.is_infinite().fill_null(value=False)
+        if bad.any():
+            raise self._unfit(bad.arg_max() or 0, "a finite number or nothing", "correct it, or give the column the type category")
+        return numbers.fill_nan(None)
+
+    def _listed(self) -> pl.Series:
+        values = self.values
+        if isinstance(values.dtype, pl.List | pl.Array):
+            is_text = values.dtype.inner == pl.String
+            values = values.cast(pl.List(pl.String))
+            values = values.list.join(self.separator) if is_text else values
+        parts = values if isinstance(values.dtype, pl.List) else values.cast(pl.String).str.split(self.separator)
+        return parts.list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
+
+    def _vectors(self) -> pl.Series:
+        values = self.values
+        if not isinstance(values.dtype, pl.List | pl.Array) or not values.dtype.inner.is_numeric():
+            raise ColumnError(f"attribute '{values.name}' has type {values.dtype}; allowed for a vector: a list of numbers; convert it")
+        vectors = values.cast(pl.List(pl.Float32))
+        known = vectors.drop_nulls()
+        width = known.list.len()[0] if len(known) else 0
+        finite = vectors.list.eval(pl.element().is_finite().fill_null(value=False)).list.all()
+        bad = vectors.is_not_null() & ~((vectors.list.len() == width) & finite)
+        if bad.any():
+            raise self._unfit(bad.arg_max() or 0, f"{width} finite numbers as in the first vector", "correct it or remove it")
+        return vectors
+
+    def _unfit(self, row: int, allowed: str, remedy: str) -> ColumnError:
+        value = self.values[row]
+        given = shown(value.to_list() if isinstance(value, pl.Series) else value)
+        return ColumnError(f"attribute '{self.values.name}' of {_called(self.vocabulary, row)} is '{given}'; allowed: {allowed}; {remedy}")

@@ -14,6 +14,8 @@ from recvec.types import I32
 CANONICAL_INTEGER = r"^(?:0|-?[1-9][0-9]{0,17})$"
 """Text that reads as an integer and writes back the same; ``007`` and ``+7`` do not."""
 
+_NARROW = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)  # wider integers may exceed Int64; those are text
+_SHOWN = 100  # characters of a value in a message
 _DENSE_SLACK = 4  # a lookup table may be this many times longer than the vocabulary
 
 
@@ -32,20 +34,28 @@ def as_ids(values: Iterable[object] | pl.Series, name: str = "id") -> pl.Series:
     polars.Series
         Of type ``Int64`` or ``String``.
     """
-    ids = values if isinstance(values, pl.Series) else pl.Series(name, [_plain(v) for v in values])
-    if ids.dtype.is_integer() and ids.dtype != pl.UInt64:
+    ids = values if isinstance(values, pl.Series) else pl.Series(name, [_plain(v) for v in values], dtype=pl.String)
+    if ids.dtype in _NARROW:
         return ids.cast(pl.Int64).alias(name)
     if not len(ids):
         return pl.Series(name, [], dtype=pl.String)
     text = ids.cast(pl.String)
+    if ids.dtype.is_integer() and ids.is_between(-(2**63), 2**63 - 1).all():
+        return ids.cast(pl.Int64).alias(name)
     if text.str.contains(CANONICAL_INTEGER).all():
         return text.cast(pl.Int64).alias(name)
     return text.alias(name)
 
 
-def _plain(value: object) -> object:
-    """Mixed lists of text and numbers are not a polars series: all but true integers become text."""
-    return str(value)
+def _plain(value: object) -> str:
+    """Return an id as text that polars can hold: mixed lists of text and numbers are not a series."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: long ones lose their middle."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]} ({len(text):,} characters)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +127,11 @@ class Vocabulary:
             rows = wanted.cast(pl.String).cast(pl.Enum(self.ids), strict=False).to_physical()
             return rows.cast(pl.Int64).fill_null(-1).to_numpy().astype(np.int32)
         if wanted.dtype == pl.String:
-            wanted = wanted.cast(pl.Int64, strict=False)  # an id that is no integer is not among ours
-            return np.where(wanted.is_null().to_numpy(), -1, self._lookup_integers(wanted.fill_null(0)))
+            numbers = wanted.cast(pl.Int64, strict=False)
+            same = numbers.cast(pl.String).eq_missing(wanted)
+            wanted = numbers.set(~same, None)  # '007' and 'x' are not among integer ids
+        if wanted.null_count():
+            return np.where(wanted.is_null().to_numpy(), np.int32(-1), self._lookup_integers(wanted.fill_null(0)))
         return self._lookup_integers(wanted)
 
     def _lookup_integers(self, ids: pl.Series) -> I32:
@@ -140,7 +153,11 @@ class Vocabulary:
         ------
         UnknownUserError, UnknownItemError
             Where an id is not in the vocabulary; the nearest ids are named.
+        InputError
+            Where one id is given instead of a list.
         """
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+            raise InputError(f"{self.side}s are given as {ids!r}; allowed: a list of ids; write [{ids!r}]")
         ids = ids if isinstance(ids, pl.Series) else list(ids)
         found = self.lookup(ids)
         missing = np.flatnonzero(found < 0)
@@ -153,13 +170,17 @@ class Vocabulary:
         error = UnknownUserError if self.side == "user" else UnknownItemError
         near = nearest(str(wanted), self._near(str(wanted)))
         return error(
-            f"{self.side} '{wanted}' is not among the {len(self):,} {self.side}s of this model ({near}); "
+            f"{self.side} '{shown(wanted)}' is not among the {len(self):,} {self.side}s of this model ({near}); "
             f"fit again with it, or use recommend_for(history=...)"
         )
 
     def _near(self, wanted: str) -> list[str]:
-        """Ids that begin alike or count alike, few enough to be compared letter by letter."""
+        """Ids that begin alike or count alike, few and short enough to be compared letter by letter."""
         text = self.ids.cast(pl.String)
+        short = text.filter(text.str.len_chars() <= _SHOWN)
+        if len(wanted) > _SHOWN or not len(short):
+            return [shown(i) for i in text.head(3)]
+        text = short
         if len(text) <= 20_000:
             return text.to_list()
         alike = text.filter(text.str.starts_with(wanted[: max(1, len(wanted) - 1)]))

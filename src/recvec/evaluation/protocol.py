@@ -66,8 +66,12 @@ def evaluate(
             f"the model knows {model.n_users} users and {model.n_items} items, the split has {split.train.n_users} and "
             f"{split.train.n_items}; fit the method on split.train"
         )
-    if task is None:
-        task = str(getattr(model.method, "task", "ranking")) if isinstance(model, Model) else "ranking"
+    own = str(getattr(model.method, "task", "ranking")) if isinstance(model, Model) else task
+    task = task or own or "ranking"
+    if task not in ("ranking", "rating") or (task == "rating" and own != task):
+        raise InputError(
+            f"the task is '{task}', but the model was fitted for {own}; allowed: ranking, or rating for a model that predicts ratings"
+        )
     if task == "rating":
         values, weights, users = _rating_errors(model, split)
     else:

@@ -20,6 +20,7 @@ from recvec.types import F32, F64, Array, Executor
 DENSE_SIDE = 1200  # up to this many rows M is decomposed whole, which is exact and as fast
 BLOCK = 16  # columns of X; wider blocks need a larger space for the same accuracy
 SPACE = 4  # dimensions of the Krylov space for each wanted triplet
+STEPS = 20  # ... and at least so many powers of M, for few triplets out of a flat spectrum
 _ROWS = 8192  # rows of one dense block product
 
 
@@ -53,11 +54,12 @@ def truncated_svd(matrix: sp.csr_array, k: int, *, rng: np.random.Generator, exe
         return _fix_signs(u, s, v)
     transposed = sp.csr_array(matrix.T.tocsr())
     found = min(k, n)
-    if n <= max(DENSE_SIDE, SPACE * k):
+    space = krylov_space(k)
+    if n <= max(DENSE_SIDE, space):
         gram = (matrix @ transposed).toarray().astype(np.float64)
         values, vectors = _largest(gram, found, executor)
     else:
-        basis, projected = _krylov_basis(matrix, transposed, SPACE * k, rng, executor)
+        basis, projected = _krylov_basis(matrix, transposed, space, rng, executor)
         values, rotation = _largest(projected, found, executor)
         vectors = _combine(basis, rotation.astype(np.float32), executor)
     left, s, right = np.zeros((n, k), np.float32), np.zeros(k, np.float32), np.zeros((m, k), np.float32)
@@ -67,6 +69,11 @@ def truncated_svd(matrix: sp.csr_array, k: int, *, rng: np.random.Generator, exe
     right[:] = sparse_dense(transposed, left, executor=executor)
     right /= np.where(s > 0, s, 1)
     return _fix_signs(left, s, right)
+
+
+def krylov_space(k: int) -> int:
+    """Return how many dimensions the search for k triplets takes: a whole number of blocks."""
+    return max(-(-SPACE * k // BLOCK), STEPS) * BLOCK
 
 
 def _fix_signs(u: F32, s: F32, v: F32) -> tuple[F32, F32, F32]:
@@ -91,7 +98,6 @@ def _krylov_basis(
 ) -> tuple[F32, F64]:
     """Return an orthonormal basis (space, n), one vector a row, and ``basis M basis'`` (space, space)."""
     n = matrix.shape[0]
-    space = min(space, n // BLOCK * BLOCK)
     basis = np.empty((space, n), np.float32)
     projected = np.zeros((space, space))
     block = _orthonormal(rng.standard_normal((n, BLOCK), dtype=np.float32), rng, executor)

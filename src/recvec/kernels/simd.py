@@ -8,13 +8,19 @@ vector where the processor has them, whatever its own preference for loops, and 
 `load` and `store` take one row of a C-contiguous matrix. They check no bounds.
 """
 
+from typing import Any
+
+import numba.extending
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.core.errors import TypingError
+from numba.extending import models, register_model
 
 LANES = 16
-ROUNDING_FREE = ("reassoc", "contract", "nsz", "arcp")  # NaN and infinity are never assumed away
+_REASSOCIATE = ("reassoc", "contract", "nsz", "arcp")  # NaN and infinity are never assumed away
+
+_intrinsic: Any = numba.extending.intrinsic  # as called from Python it has one argument more than from a kernel
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -35,6 +41,12 @@ class _LanesModel(models.PrimitiveModel):
 
 
 _lanes = _Lanes()
+
+
+def _check(matrix):
+    """Refuse, while compiling, what is not a C-contiguous float32 matrix."""
+    if not isinstance(matrix, types.Array) or (matrix.dtype, matrix.ndim, matrix.layout) != (types.float32, 2, "C"):
+        raise TypingError(f"{matrix} is not a C-contiguous matrix of float32")
 
 
 def _address(context, builder, matrix_type, matrix, row, width):
@@ -64,7 +76,7 @@ def _pick(builder, x, y, lanes):
 def _add_neighbours(builder, x, distance):
     """Return x plus itself with runs of `distance` lanes swapped: repeated for 8, 4, 2, 1, every lane holds the sum."""
     swapped = _pick(builder, x, x, [lane ^ distance for lane in range(LANES)])
-    return builder.fadd(x, swapped, flags=ROUNDING_FREE)
+    return builder.fadd(x, swapped, flags=_REASSOCIATE)
 
 
 def _interleave(builder, x, y, width):
@@ -74,7 +86,7 @@ def _interleave(builder, x, y, width):
         for source in (0, LANES):
             low += [source + run + lane for lane in range(width)]
             high += [source + run + width + lane for lane in range(width)]
-    return builder.fadd(_pick(builder, x, y, low), _pick(builder, x, y, high), flags=ROUNDING_FREE)
+    return builder.fadd(_pick(builder, x, y, low), _pick(builder, x, y, high), flags=_REASSOCIATE)
 
 
 def _unpack(builder, row):
@@ -85,10 +97,24 @@ def _pack(context, builder, kind, vectors):
     return context.make_tuple(builder, kind, vectors)
 
 
-@intrinsic
+@_intrinsic
+def four(typing, array, at):
+    """``four(array, at)``: the numbers ``array[at], ..., array[at + 3]``, without the test for a negative index."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        first = builder.gep(data, [arguments[1]])
+        numbers = [builder.load(builder.gep(first, [ir.Constant(_INT, at)])) for at in range(4)]
+        return context.make_tuple(builder, signature.return_type, numbers)
+
+    return types.UniTuple(array.dtype, 4)(array, types.intp), generate
+
+
+@_intrinsic
 def load(typing, chunks, matrix, row):
     """``load(chunks, matrix, row)``: the row of a float32 (n, 16 * len(chunks)) matrix, as vectors."""
     count = len(chunks)
+    _check(matrix)
 
     def generate(context, builder, signature, arguments):
         _, matrix_value, row_value = arguments
@@ -103,9 +129,10 @@ def load(typing, chunks, matrix, row):
     return types.UniTuple(_lanes, count)(chunks, matrix, types.intp), generate
 
 
-@intrinsic
+@_intrinsic
 def store(typing, matrix, row, vectors):
     """``store(matrix, row, vectors)``: write the vectors to a row of the matrix."""
+    _check(matrix)
 
     def generate(context, builder, signature, arguments):
         matrix_value, row_value, value = arguments
@@ -117,7 +144,7 @@ def store(typing, matrix, row, vectors):
     return types.void(matrix, types.intp, vectors), generate
 
 
-@intrinsic
+@_intrinsic
 def add_scaled(typing, total, weight, row):
     """``add_scaled(total, weight, row)``: ``total + weight * row``."""
 
@@ -130,39 +157,15 @@ def add_scaled(typing, total, weight, row):
     return total(total, types.float32, row), generate
 
 
-@intrinsic
-def add_product(typing, total, x, y):
-    """``add_product(total, x, y)``: ``total + x * y``, number by number."""
-
-    def generate(context, builder, signature, arguments):
-        terms = zip(*(_unpack(builder, value) for value in arguments), strict=True)
-        sums = [_multiply_add(builder, a, b, c) for c, a, b in terms]
-        return _pack(context, builder, signature.return_type, sums)
-
-    return total(total, x, y), generate
-
-
-@intrinsic
-def scale(typing, weight, row):
-    """``scale(weight, row)``: ``weight * row``."""
-
-    def generate(context, builder, signature, arguments):
-        factor = _splat(builder, arguments[0])
-        products = [builder.fmul(factor, x, flags=ROUNDING_FREE) for x in _unpack(builder, arguments[1])]
-        return _pack(context, builder, signature.return_type, products)
-
-    return row(types.float32, row), generate
-
-
 def _dot_lanes(builder, x, y):
     """Return the products of two rows, added up lane by lane."""
-    total = builder.fmul(x[0], y[0], flags=ROUNDING_FREE)
+    total = builder.fmul(x[0], y[0], flags=_REASSOCIATE)
     for a, b in zip(x[1:], y[1:], strict=True):
         total = _multiply_add(builder, a, b, total)
     return total
 
 
-@intrinsic
+@_intrinsic
 def dot(typing, x, y):
     """``dot(x, y)``: the inner product of two rows."""
 
@@ -175,7 +178,7 @@ def dot(typing, x, y):
     return types.float32(x, y), generate
 
 
-@intrinsic
+@_intrinsic
 def dot4(typing, x, y0, y1, y2, y3):
     """``dot4(x, y0, y1, y2, y3)``: four inner products with x; the sums across lanes share their shuffles."""
 

@@ -10,7 +10,7 @@ Cosine is one BLAS product a block, divided by the norms inside the block: no co
 Euclidean sums the squared differences directly. The cheaper ``|q|^2 - 2 q.v + |v|^2`` cancels: it puts a vector
 at a distance of about ``|v| sqrt(1e-7)`` from its own duplicate, and in the wrong order near it.
 
-Cost: ``2 B n d`` operations for dot and cosine, ``3 B n d`` at a lower rate for euclidean (about 2-3 times as long).
+Cost: ``2 B n d`` operations for dot and cosine, ``3 B n d`` at a lower rate for euclidean (about twice as long).
 """
 
 from typing import Literal, get_args
@@ -48,7 +48,7 @@ def nearest(
         Length of each list, at least 1; it may exceed n.
     metric : {"cosine", "dot", "euclidean"}
         Cosine lies within -1 ... 1, and a zero vector has cosine 0 with everything. Euclidean is minus the
-        distance, so that duplicates have exactly 0 and everything else less.
+        distance, summed directly, so that duplicates have exactly 0.
     exclude : pair of integer arrays, optional
         ``(indptr, indices)`` of a CSR matrix with B rows and sorted columns: what must not appear.
     candidates : int32 array, optional
@@ -84,7 +84,7 @@ def _cosine(queries: F32, vectors: F32, scores: F32) -> None:
     _scale_columns(scores, _inverse_norms(vectors))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp"})
 def _inverse_norms(vectors: F32) -> F64:
     """Return ``1 / |v|`` of each row, 0 for a zero vector; float64, because squares of float32 may overflow."""
     n, d = vectors.shape

@@ -1,14 +1,13 @@
 """Exact top-k by dot product, without ever holding users x items.
 
 A block of queries times a block of items is one single-threaded BLAS product into a buffer that stays in the
-cache; a scan then offers the scores to one list per query. A list is a heap whose root is its worst entry, so
-that root is the threshold: most chunks of scores hold nothing above it and cost one vectorised comparison.
-Exclusions are looked up only for entries above the threshold.
+cache; a scan (see `recvec.kernels.shortlist`) then keeps what may still enter each query's list. Exclusions are
+looked up only for scores above a list's threshold.
 
-Blocks depend on the shapes alone, never on the executor, and lists are totally ordered (score descending, then
+Blocks depend on the shapes alone, never on the executor, and entries are totally ordered (score descending, then
 the smaller row), so the answer has the same bits for any number of threads.
 
-Cost: ``2 B n d`` operations in the product, ``B n`` comparisons, about ``B k log(n / k)`` heap insertions.
+Cost: ``2 B n d`` operations in the product, ``B n`` comparisons, about ``B k log(n / k)`` entries kept for a time.
 """
 
 from collections.abc import Callable
@@ -17,14 +16,16 @@ import numpy as np
 from numba import njit
 
 from recvec.errors import ValueRangeError
+from recvec.kernels.shortlist import empty_lists, largest, offer, read
 from recvec.types import F32, I32, I64, Array, Executor
 
-QUERY_BLOCK = 256  # queries per task: enough for BLAS to run at full speed
-ITEM_BLOCK = 1024  # items per product: 256 x 1024 float32 scores are 1 MB, the size of a second-level cache
-CHUNK = 64  # scores compared with the threshold at once
-MAX_SPANS = 16  # a few queries are spread over so many spans of items at most
+QUERY_BLOCK = 512  # queries of a task: BLAS is 15 % slower at 256
+BLOCK_SCORES = 1 << 17  # scores of a product, 512 x 256: half of a second-level cache of 1 MB
+SPARE = 64  # a list has room for at least so many entries beyond k
+TASK_KEYS = 1 << 21  # entries in the lists of a task: 16 MB
+MAX_TASKS = 32  # few queries are spread over so many tasks at most, each with a span of the items
 MIN_SPAN = 4096  # items
-MIN_SPAN_WORK = 1 << 24  # multiplications per task: below, starting a thread costs more than it saves
+MIN_SPAN_WORK = 1 << 24  # multiplications of a task: below, starting a thread costs more than it saves
 
 Exclude = tuple[Array, Array]
 ScoreBlock = Callable[[F32, F32, F32], None]  # queries (b, d), items (m, d), scores (b, m) to write into
@@ -121,25 +122,26 @@ def top_k_by(
     rows = _allowed_rows(candidates, len(items))
     allowed = items if candidates is None else items[rows]
     width = min(k, len(rows))
+    capacity, size = _sizes(width, len(rows))
 
-    def lists(block: tuple[int, slice]) -> tuple[I32, F32]:
-        """Return the sorted lists of one block of queries over one span of items."""
+    def best_keys(block: tuple[int, slice]) -> I64:
+        """Return the keys of one block of queries over one span of items."""
         first, span = block
-        asked = queries[first : first + QUERY_BLOCK]
-        listed, best = _empty_lists(len(asked), width)
-        buffer = np.empty(len(asked) * ITEM_BLOCK, np.float32)
-        for start in range(span.start, span.stop, ITEM_BLOCK):
-            part = slice(start, min(start + ITEM_BLOCK, span.stop))
+        asked = queries[first : first + size]
+        keys, counts, thresholds = empty_lists(len(asked), capacity)
+        n_at_once = max(1, BLOCK_SCORES // len(asked))
+        buffer = np.empty(BLOCK_SCORES, np.float32)
+        for start in range(span.start, span.stop, n_at_once):
+            part = slice(start, min(start + n_at_once, span.stop))
             scores = buffer[: len(asked) * (part.stop - start)].reshape(len(asked), -1)
             score_block(asked, allowed[part], scores)
-            _offer(scores, rows[part], listed, best, indptr[first:], indices)
-        _sort_lists(listed, best)
-        return listed, best
+            offer(scores, rows[part], width, keys, counts, thresholds, indptr[first:], indices)
+        return largest(keys, width)
 
-    spans = _spans(len(queries), len(rows), items.shape[1])
-    parts = executor.map(lists, [(q, span) for q in range(0, len(queries), QUERY_BLOCK) for span in spans])
-    merged = [merge_top_k(parts[p : p + len(spans)], width) for p in range(0, len(parts), len(spans))]
-    return _assemble(merged, len(queries), k)
+    spans = _spans(len(queries), size, len(rows), items.shape[1])
+    parts = executor.map(best_keys, [(q, span) for q in range(0, len(queries), size) for span in spans])
+    groups = [parts[p : p + len(spans)] for p in range(0, len(parts), len(spans))]
+    return _assemble([g[0] if len(g) == 1 else largest(np.hstack(g), width) for g in groups], len(queries), k)
 
 
 def top_k_of_scores(
@@ -178,138 +180,45 @@ def top_k_of_scores(
     indptr, indices = _exclusions(exclude, n_queries)
     allowed = _allowed_rows(candidates, n_items)
 
-    def block_lists(block: slice) -> tuple[I32, F32]:
-        given = scores[block] if candidates is None else scores[block][:, allowed]
-        rows, best = _empty_lists(len(given), min(k, len(allowed)))
-        _offer(given, allowed, rows, best, indptr[block.start :], indices)
-        _sort_lists(rows, best)
-        return rows, best
+    width = min(k, len(allowed))
+    capacity, size = _sizes(width, n_items)
 
-    blocks = [slice(s, s + QUERY_BLOCK) for s in range(0, n_queries, QUERY_BLOCK)]
-    parts = executor.map(block_lists, blocks) if executor is not None else [block_lists(b) for b in blocks]
+    def best_keys(block: slice) -> I64:
+        given = scores[block] if candidates is None else scores[block].take(allowed, axis=1)
+        keys, counts, thresholds = empty_lists(len(given), capacity)
+        offer(given, allowed, width, keys, counts, thresholds, indptr[block.start :], indices)
+        return largest(keys, width)
+
+    blocks = [slice(s, s + size) for s in range(0, n_queries, size)]
+    parts = executor.map(best_keys, blocks) if executor is not None else [best_keys(b) for b in blocks]
     return _assemble(parts, n_queries, k)
 
 
-def merge_top_k(parts: list[tuple[I32, F32]], k: int) -> tuple[I32, F32]:
-    """Merge lists over disjoint sets of items into the `k` best of all.
-
-    Parameters
-    ----------
-    parts : list of (rows, scores), each of shape (B, any)
-        Answers of `top_k` for the same queries.
-    k : int
-        Length of the merged lists; at most the sum of the parts' lengths.
-
-    Returns
-    -------
-    rows : int32 array, shape (B, k)
-    scores : float32 array, shape (B, k)
-    """
-    if len(parts) == 1:
-        return parts[0][0][:, :k], parts[0][1][:, :k]
-    rows = np.concatenate([r for r, _ in parts], axis=1)
-    scores = np.concatenate([s for _, s in parts], axis=1)
-    order = np.lexsort((rows, -scores), axis=1)[:, :k]
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+def _sizes(width: int, n_items: int) -> tuple[int, int]:
+    """Return the room of a list and the queries of a task: fewer where the lists are long."""
+    capacity = max(1, min(width + max(width, SPARE), n_items))
+    return capacity, max(1, min(QUERY_BLOCK, TASK_KEYS // capacity))
 
 
-def _empty_lists(n_queries: int, k: int) -> tuple[I32, F32]:
-    return np.full((n_queries, k), -1, np.int32), np.full((n_queries, k), -np.inf, np.float32)
-
-
-def _spans(n_queries: int, n_items: int, d: int) -> list[slice]:
+def _spans(n_queries: int, size: int, n_items: int, d: int) -> list[slice]:
     """Cut the items into spans where the queries alone give too few tasks; shapes alone decide."""
-    n_blocks = -(-n_queries // QUERY_BLOCK)
-    work = min(n_queries, QUERY_BLOCK) * n_items * d
-    n_spans = max(1, min(MAX_SPANS // max(n_blocks, 1), work // MIN_SPAN_WORK, n_items // MIN_SPAN))
-    size = max(1, -(-n_items // n_spans))
-    return [slice(s, min(s + size, n_items)) for s in range(0, max(n_items, 1), size)]
+    n_blocks = max(1, -(-n_queries // size))
+    work = min(n_queries, size) * n_items * d
+    n_spans = max(1, min(MAX_TASKS // n_blocks, work // MIN_SPAN_WORK, n_items // MIN_SPAN))
+    step = max(1, -(-n_items // n_spans))
+    return [slice(start, min(start + step, n_items)) for start in range(0, max(n_items, 1), step)]
 
 
-def _assemble(parts: list[tuple[I32, F32]], n_queries: int, k: int) -> tuple[I32, F32]:
-    """Put the blocks' lists below each other and pad them to `k` columns."""
-    rows, scores = _empty_lists(n_queries, k)
+def _assemble(parts: list[I64], n_queries: int, k: int) -> tuple[I32, F32]:
+    """Put the blocks' keys below each other, read them, and pad them to `k` columns."""
+    rows = np.full((n_queries, k), -1, np.int32)
+    scores = np.full((n_queries, k), -np.inf, np.float32)
     start = 0
-    for part_rows, part_scores in parts:
-        stop, width = start + len(part_rows), part_rows.shape[1]
-        rows[start:stop, :width] = part_rows
-        scores[start:stop, :width] = part_scores
+    for keys in parts:
+        stop, width = start + len(keys), keys.shape[1]
+        read(keys, rows[start:stop, :width], scores[start:stop, :width])
         start = stop
     return rows, scores
-
-
-# The scan -------------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True, nogil=True)
-def _offer(scores: F32, item_rows: I32, rows: I32, best: F32, indptr: I64, indices: I32) -> None:
-    """Offer a block of scores (B, m), of items in ascending order, to the heaps `rows`, `best` (B, k)."""
-    n_queries, m = scores.shape
-    if rows.shape[1] == 0:
-        return
-    for q in range(n_queries):
-        offered = scores[q]
-        excluded = indices[indptr[q] : indptr[q + 1]]
-        for start in range(0, m, CHUNK):
-            stop = min(start + CHUNK, m)
-            threshold = best[q, 0]
-            n_above = 0
-            for j in range(start, stop):
-                n_above += offered[j] > threshold  # false for NaN
-            if n_above == 0:
-                continue
-            for j in range(start, stop):
-                # An equal score loses: its row is larger than every row seen before.
-                if offered[j] > best[q, 0] and not _contains(excluded, item_rows[j]):
-                    _replace_worst(rows[q], best[q], item_rows[j], offered[j], rows.shape[1])
-
-
-@njit(cache=True, nogil=True)
-def _contains(ascending: I32, row: int) -> bool:
-    low, high = 0, len(ascending)
-    while low < high:
-        middle = (low + high) >> 1
-        if ascending[middle] < row:
-            low = middle + 1
-        else:
-            high = middle
-    return low < len(ascending) and ascending[low] == row
-
-
-@njit(cache=True, nogil=True)
-def _replace_worst(rows: I32, best: F32, row: int, score: float, size: int) -> None:
-    """Put an entry in the place of the root of the heap made of the first `size` entries."""
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        other = child + 1
-        if other < size and _worse(best[other], rows[other], best[child], rows[child]):
-            child = other
-        if not _worse(best[child], rows[child], score, row):
-            break
-        best[place] = best[child]
-        rows[place] = rows[child]
-        place = child
-    best[place] = score
-    rows[place] = row
-
-
-@njit(cache=True, nogil=True)
-def _worse(score: float, row: int, other_score: float, other_row: int) -> bool:
-    return score < other_score or (score == other_score and row > other_row)
-
-
-@njit(cache=True, nogil=True)
-def _sort_lists(rows: I32, best: F32) -> None:
-    """Turn each heap into a list with the best entry first (heap sort, in place)."""
-    n_queries, k = rows.shape
-    for q in range(n_queries):
-        for last in range(k - 1, 0, -1):
-            row, score = rows[q, last], best[q, last]
-            rows[q, last], best[q, last] = rows[q, 0], best[q, 0]
-            _replace_worst(rows[q], best[q], row, score, last)
 
 
 # The door -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,9 @@ Users and items are solved in turn, each row a least-squares problem of its own 
 all pairs is one Gramian. The fit ends with the exact solve of the users, so that folding in a training history gives
 the stored vector. Start: N(0, (0.1 / sqrt(d))^2).
 
+By default a0 is not a number but a balance: all pairs together weigh `BALANCE` times the observed ones. The same a0
+that is right for a dense table is ruinous for a sparse one; the balance carries over (docs/decisions/0009).
+
 Shapes: users (n_users, d), items (n_items, d). Cost of an epoch: 8 nnz d (cg_steps + 1) + 4 (n_users + n_items) d^2.
 A user or item without interactions has the zero vector: it scores 0 everywhere.
 
@@ -16,7 +19,7 @@ Sources: Hu, Koren, Volinsky, ICDM 2008; Rendle, Krichene, Zhang, Koren, "Revisi
 recommendation benchmarks", RecSys 2022 (count-scaled regularization, start).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -30,6 +33,8 @@ from recvec.errors import DivergedError
 from recvec.kernels.least_squares import WeightedRows, gramian, half_step
 from recvec.types import F32
 
+BALANCE = 10.0  # weight of all pairs over that of the observed ones; chosen on validation parts, benchmarks/tuning
+
 
 @dataclass(frozen=True, kw_only=True)
 class ALS(Method):
@@ -41,21 +46,32 @@ class ALS(Method):
 
     embedding_dim: int = param(64, "length of the vectors", low=1, high=2048, search=(16, 512, "log"))
     epochs: int = param(12, "passes over users and items", low=1, high=1000, search=(5, 30))
-    reg: float = param(0.007, "regularization, scaled by counts", low=0.0, search=(1e-4, 0.1, "log"))
-    unobserved_weight: float = param(0.1, "weight of every pair, observed or not", low=0.0, search=(1e-3, 1.0, "log"))
+    reg: float = param(0.012, "regularization, scaled by counts", low=0.0, search=(1e-4, 0.1, "log"))
+    unobserved_weight: float = param(
+        0.0,
+        "weight of every pair, observed or not; 0: all pairs together weigh 10 times the observed ones",
+        low=0.0,
+        search=(1e-3, 1.0, "log"),
+    )
     reg_exponent: float = param(1.0, "exponent of the counts in the regularization", low=0.0, high=1.0, search=(0.0, 1.0))
     solver: str = param("cg", "solver of each half-step", choices=("cg", "cholesky"))
     cg_steps: int = param(3, "steps of conjugate gradient", low=1, high=100)
 
     def _fit(self, dataset: Dataset, training: Training) -> DotModel:
-        """Solve users and items in turn; end with the exact solve of the users."""
+        """Settle the weight of unobserved pairs, then alternate."""
         by_user = dataset.matrix()  # (n_users, n_items)
+        mean_weight = float(by_user.data.sum(dtype=np.float64)) / (dataset.n_users * dataset.n_items)  # over all pairs
+        settled = replace(self, unobserved_weight=self.unobserved_weight or BALANCE * mean_weight)
+        return settled._alternate(by_user, training)
+
+    def _alternate(self, by_user: sp.csr_array, training: Training) -> DotModel:
+        """Solve users and items in turn; end with the exact solve of the users."""
         by_item = sp.csr_array(by_user.T.tocsr())
         done, arrays = training.restore()
         if done:
             users, items = arrays["user_vectors"].copy(), arrays["item_vectors"].copy()
         else:
-            users, items = self._start(dataset.n_users, training), self._start(dataset.n_items, training)
+            users, items = (self._start(n, training) for n in by_user.shape)
         for epoch in range(done + 1, self.epochs + 1):
             users = _solve(self, users, by_user, items, training.runtime)
             items = _solve(self, items, by_item, users, training.runtime)

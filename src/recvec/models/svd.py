@@ -38,7 +38,7 @@ from recvec.contract import (
 )
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
-from recvec.kernels.factorization import SPACE, sparse_dense, truncated_svd
+from recvec.kernels.factorization import krylov_space, sparse_dense, truncated_svd
 from recvec.types import F32, F64, Array
 
 _BIAS_ROUNDS = 10  # alternations between user and item biases; the change is below 1e-3 stars by then
@@ -104,7 +104,7 @@ class SVD(Method):
 
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
         """Sparse products and reorthogonalization of the Krylov space."""
-        side, space = min(shape.n_users, shape.n_items), SPACE * self.embedding_dim
+        side, space = min(shape.n_users, shape.n_items), krylov_space(self.embedding_dim)
         work = 4.0 * shape.n_interactions * space + 8.0 * side * space * space
         vectors = (2 * shape.n_users + 3 * shape.n_items) * self.embedding_dim
         memory = 32 * shape.n_interactions + 4 * (min(side, space * 8) * space + vectors)

@@ -92,6 +92,11 @@ class Recommender:
         """Training history of each user row."""
         return self.train.histories(self.history_value)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Fingerprint of the table that the model was fitted on; a loaded recommender keeps it, not the table."""
+        return self.train.fingerprint
+
     # ------------------------------------------------------------ lists of items
 
     def recommend(self, users: Iterable[Id] | pl.Series, k: int = 10, *, candidates: Iterable[Id] | None = None) -> pl.DataFrame:

@@ -1,0 +1,244 @@
+"""Files of text and Parquet as tables, read whole or refused in one line that says where."""
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from recvec.data.vocabulary import shown
+from recvec.errors import ColumnError, ReadError, ValueRangeError, nearest
+
+FORMATS = {".csv": ",", ".tsv": "\t", ".ndjson": "", ".jsonl": "", ".parquet": ""}
+
+Result = TypeVar("Result")
+
+_PIECE = 1 << 24  # bytes that are decoded at a time: the text of a large file is never there twice
+_MAGIC = {
+    b"PAR1": "is a Parquet file; let its name end in .parquet",
+    b"\x1f\x8b": "is gzipped; let its name end in .gz after the format, such as .csv.gz, and unpack it where it was gzipped twice",
+    b"PK\x03\x04": "is a zip archive or a spreadsheet; save the table itself as .csv",
+    b"\xff\xfe": "is UTF-16; save it as UTF-8",
+    b"\xfe\xff": "is UTF-16; save it as UTF-8",
+}
+_NOT_PLAIN = r"^(?:[\[{]|true$|false$|-?[0-9]+[.eE])"  # what a JSON value other than text or an integer looks like once it is text
+_QUOTES = 'put a field with quotes in quotes and double those inside, such as "5"" disk"'
+_JSON_NAMES = {dict: "an object", list: "a list", bool: "true or false", float: "a fraction", str: "text", int: "a number"}
+
+
+def load_file(path: Path, wanted: Sequence[str] | None) -> tuple[pl.DataFrame, list[str]]:
+    """Return a file as a table, and the names of all its columns.
+
+    Parameters
+    ----------
+    path : Path
+        CSV or TSV (every column as text), NDJSON, each also gzipped, or Parquet.
+    wanted : sequence of str, optional
+        Columns that are needed; the others are left out.
+
+    Raises
+    ------
+    ReadError, ColumnError, ValueRangeError
+        One line: file, row, value, what is allowed, what to do.
+    """
+    ending, zipped = _guarded(path, lambda: _checked_name(path))
+    if ending == ".parquet":
+        return _guarded(path, lambda: _parquet(path, wanted))
+    raw = _guarded(path, lambda: gzip.decompress(path.read_bytes()) if zipped else path.read_bytes())
+    _check_text(raw, path)
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    if not raw.strip():
+        raise _empty(path)
+    table = _ndjson(raw, path) if ending in (".ndjson", ".jsonl") else _csv(raw, FORMATS[ending], path)
+    return table.select(_kept(table.columns, wanted)), table.columns
+
+
+def _kept(names: list[str], wanted: Sequence[str] | None) -> list[str]:
+    return names if wanted is None else [c for c in names if c in wanted]
+
+
+def _checked_name(path: Path) -> tuple[str, bool]:
+    """Return the ending and whether the file is gzipped, where the name and the kind of file allow to read it."""
+    if path.is_dir():
+        raise ReadError(f"{path} is a folder; allowed: a file that ends in {_endings()}; give a file")
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ReadError(f"{path} does not exist ({nearest(path.name, siblings)}); check the path")
+    zipped = path.suffix.lower() == ".gz"
+    ending = (Path(path.stem) if zipped else path).suffix.lower()
+    if ending not in FORMATS or (zipped and ending == ".parquet"):
+        shown_ending = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
+        raise ReadError(f"{path} {shown_ending}; allowed: {_endings()}; rename or convert it")
+    if path.is_file() and path.stat().st_size == 0:
+        raise _empty(path)
+    return ending, zipped
+
+
+def _endings() -> str:
+    return ", ".join(FORMATS) + " (text formats also with .gz)"
+
+
+def _empty(path: Path) -> ReadError:
+    return ReadError(f"{path} is empty; allowed: a header and at least one row; check how the file was written")
+
+
+def _guarded(path: Path, load: Callable[[], Result]) -> Result:
+    """Run a loader; its complaints become one line."""
+    try:
+        return load()
+    except (OSError, EOFError, zlib.error, PolarsError, PanicException) as error:
+        said = (error.strerror if isinstance(error, OSError) else None) or str(error).strip() or type(error).__name__
+        reason = said.splitlines()[0]
+        raise ReadError(f"{path} cannot be read: {reason}; it may be damaged or not in the format that its name says") from error
+
+
+def _parquet(path: Path, wanted: Sequence[str] | None) -> tuple[pl.DataFrame, list[str]]:
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            raise ReadError(f"{path} is not a Parquet file; allowed: {_endings()}; give it the ending of its format")
+        names = list(pl.read_parquet_schema(file))
+    return pl.read_parquet(path, columns=_kept(names, wanted), glob=False), names
+
+
+def _check_text(raw: bytes, path: Path) -> None:
+    for magic, advice in _MAGIC.items():
+        if raw.startswith(magic):
+            raise ReadError(f"{path} {advice}")
+    if b"\0" in raw:
+        raise ReadError(f"{path} is binary; allowed: UTF-8 text; give the file the ending of its format, or save it as text")
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(raw)
+    for start in range(0, len(raw), _PIECE):
+        waiting = len(decoder.getstate()[0])
+        try:
+            decoder.decode(view[start : start + _PIECE], final=start + _PIECE >= len(raw))
+        except UnicodeDecodeError as error:
+            at = start - waiting + error.start
+            line = raw.count(b"\n", 0, at) + 1
+            raise ReadError(f"{path}, line {line}: byte {raw[at]:#04x} is not UTF-8; save the file as UTF-8") from error
+
+
+# ---------------------------------------------------------------- NDJSON
+
+
+def _ndjson(raw: bytes, path: Path) -> pl.DataFrame:
+    try:
+        table = pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None)
+    except (PolarsError, PanicException):
+        _refuse_json(raw, path)
+        return _guarded(path, lambda: pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None))
+    if any(_was_other(table[c]) for c in table.columns if c.endswith("_id")):
+        _refuse_json(raw, path)
+    return table
+
+
+def _was_other(ids: pl.Series) -> bool:
+    """Whether a column of ids may hold what is neither text nor an integer; polars turns mixed values into text."""
+    if ids.dtype == pl.String:
+        return ids.str.contains(_NOT_PLAIN).any()
+    return not ids.dtype.is_integer()
+
+
+def _refuse_json(raw: bytes, path: Path) -> None:
+    """Name the first row that is not an object, or whose id is neither text nor an integer."""
+    lines = ((n, line) for n, line in enumerate(raw.split(b"\n"), start=1) if line.strip())
+    for row, (number, line) in enumerate(lines, start=1):
+        where = f"{path}, row {row} (line {number})"
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ReadError(f"{where} is not JSON: {reason}; allowed: one object a line, whole; correct or remove the row") from error
+        if not isinstance(value, dict):
+            raise ReadError(f"{where} is {_JSON_NAMES.get(type(value), 'null')}; allowed: one object a line; correct or remove the row")
+        for name, given in value.items():
+            if name.endswith("_id") and given is not None and type(given) not in (int, str):
+                said = f"{name} is {_JSON_NAMES[type(given)]}, {shown(json.dumps(given))}"
+                raise ValueRangeError(f"{where}: {said}; allowed: an integer or text; correct it or remove the row")
+
+
+# ---------------------------------------------------------------- CSV and TSV
+
+
+def _csv(raw: bytes, separator: str, path: Path) -> pl.DataFrame:
+    """Read every column as text: ids keep their zeros, and numbers are checked where the row is known."""
+    raw = raw.lstrip(b"\r\n")
+    if raw.endswith((b"\n\n", b"\n\r\n")):
+        raw = raw.rstrip(b"\r\n") + b"\n"  # empty lines at the end are no rows
+    header = _header(raw, separator, path)
+    try:
+        table = pl.read_csv(io.BytesIO(raw), separator=separator, infer_schema=False)
+    except (PolarsError, PanicException):
+        _refuse_ragged(raw, separator, path)
+        _refuse_odd_quotes(raw, path)
+        return _guarded(path, lambda: pl.read_csv(io.BytesIO(raw), separator=separator, infer_schema=False))
+    table.columns = header
+    if table.height and table.get_column(table.columns[-1]).null_count():  # polars fills short rows with nulls
+        whole = b'"' not in raw and raw.count(separator.encode()) == (len(header) - 1) * (table.height + 1)
+        if not whole:
+            _refuse_ragged(raw, separator, path)
+    return table
+
+
+def _header(raw: bytes, separator: str, path: Path) -> list[str]:
+    """Return the names of the columns, each there once and really separated by `separator`."""
+    if b"\n" not in raw and b"\r" in raw:
+        raise ReadError(f"{path} ends its lines with a carriage return alone; allowed: newlines; save it with Unix or Windows line ends")
+    header = next(_rows(raw, separator, path), (0, 0, []))[2]
+    other = next((s for s in ",;\t|" if s != separator and s in header[0]), None) if len(header) == 1 else None
+    if other is not None:
+        instead = ".tsv" if other == "\t" else ".csv" if other == "," else None
+        advice = f"let its name end in {instead}" if instead else f"save it with {_called(separator)}"
+        raise ReadError(f"{path} is separated by {_called(other)}; allowed: {_called(separator)} for this ending; {advice}")
+    twice = next((c for c in header if header.count(c) > 1), None)
+    if twice is not None:
+        raise ColumnError(f"{path} has the column '{shown(twice)}' more than once; rename or remove one")
+    return header
+
+
+def _called(separator: str) -> str:
+    return {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}[separator]
+
+
+def _refuse_ragged(raw: bytes, separator: str, path: Path) -> None:
+    """Name the first row whose number of fields is not the header's."""
+    width = None
+    for number, line, row in _rows(raw, separator, path):
+        width = width or len(row)
+        if row and len(row) != width:
+            raise ReadError(f"{path}, row {number} (line {line}): {len(row)} fields; allowed: {width} as in the header; correct the row")
+
+
+def _refuse_odd_quotes(raw: bytes, path: Path) -> None:
+    """Name the first line with a quote too many, where the rows themselves look whole."""
+    for number, line in enumerate(raw.split(b"\n"), start=1):
+        if line.count(b'"') % 2:
+            raise ReadError(f"{path}, line {number}: a quote stands alone; {_QUOTES}")
+
+
+def _rows(raw: bytes, separator: str, path: Path) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield row number (the header is 0), line number and fields."""
+    limit = csv.field_size_limit(sys.maxsize)  # a field may be as long as it likes
+    rows = csv.reader(io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline=""), delimiter=separator, strict=True)
+    number, line = 0, 1
+    try:
+        for row in rows:
+            yield number, line, row
+            number, line = number + 1, rows.line_num + 1
+    except csv.Error as error:
+        which = f"row {number} (line {line})" if number else "header"
+        raise ReadError(f"{path}, {which}: {_quote_trouble(error)}; {_QUOTES}") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _quote_trouble(error: Any) -> str:
+    said = str(error)
+    return "a quote is opened and never closed" if "unexpected end" in said else f"not readable: {said}"

@@ -1,0 +1,93 @@
+"""Singular values and vectors against LAPACK and ARPACK, and the sparse product against scipy."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse.linalg import svds
+
+from recvec.contract import Threads
+from recvec.kernels.factorization import sparse_dense, truncated_svd
+
+
+def power_law(n: int, m: int, seed: int = 0, share: float = 0.02) -> sp.csr_array:
+    rng = np.random.default_rng(seed)
+    popularity = 1 / np.arange(1, m + 1) ** 0.8
+    columns = rng.choice(m, int(n * m * share), p=popularity / popularity.sum())
+    matrix = sp.csr_array(sp.coo_array((np.ones(len(columns), np.float32), (rng.integers(0, n, len(columns)), columns)), shape=(n, m)))
+    matrix.data[:] = rng.random(matrix.nnz, dtype=np.float32) + 0.5
+    return matrix
+
+
+def svd(matrix: sp.csr_array, k: int, threads: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return truncated_svd(matrix, k, rng=np.random.default_rng(seed), executor=Threads(threads))
+
+
+@pytest.mark.parametrize("shape", [(1500, 2500), (2500, 1500), (1300, 1300)])
+def test_krylov_agrees_with_arpack(shape: tuple[int, int]) -> None:
+    matrix = power_law(*shape)
+    u, s, v = svd(matrix, 24)
+    expected = svds(matrix.astype(np.float64), k=24, random_state=0, return_singular_vectors=False)[::-1]
+    np.testing.assert_allclose(s, expected, rtol=1e-4)
+    for q in (u, v):
+        np.testing.assert_allclose(q.T @ q, np.eye(24), atol=1e-4)
+    np.testing.assert_allclose(matrix @ v, u * s, atol=2e-2 * s[0])
+
+
+@settings(max_examples=40)
+@given(st.integers(2, 30), st.integers(2, 30), st.integers(1, 12), st.integers(0, 99))
+def test_small_matrices_are_decomposed_exactly(n: int, m: int, k: int, seed: int) -> None:
+    matrix = sp.csr_array(
+        (np.random.default_rng(seed).random((n, m)) * (np.random.default_rng(seed + 1).random((n, m)) < 0.4)).astype(np.float32)
+    )
+    u, s, v = svd(matrix, k)
+    expected = np.linalg.svd(matrix.toarray().astype(np.float64), compute_uv=False)
+    wanted = np.zeros(k)
+    wanted[: min(k, len(expected))] = expected[:k]
+    np.testing.assert_allclose(s, wanted, atol=1e-3 * max(1.0, wanted[0]))
+    assert u.shape == (n, k)
+    assert v.shape == (m, k)
+    best = np.linalg.norm(matrix.toarray() - (u * s) @ v.T)
+    assert best <= np.sqrt((expected[k:] ** 2).sum()) + 1e-2 * max(1.0, wanted[0])
+
+
+def test_a_matrix_of_low_rank_gives_zeros_beyond_its_rank() -> None:
+    rng = np.random.default_rng(0)
+    blocks = np.kron(np.eye(5, dtype=np.float32), np.ones((300, 400), np.float32)) * (rng.random((1500, 1)) + 0.5).astype(np.float32)
+    u, s, v = svd(sp.csr_array(blocks), 12)
+    expected = np.linalg.svd(blocks, compute_uv=False)[:5]
+    np.testing.assert_allclose(s[:5], expected, rtol=1e-4)
+    assert (s[5:] <= 1e-3 * s[0]).all()
+    assert np.isfinite(u).all()
+    assert np.isfinite(v).all()
+
+
+def test_an_empty_matrix_gives_zeros() -> None:
+    for shape in ((5, 7), (1500, 1600)):
+        u, s, v = svd(sp.csr_array(shape, dtype=np.float32), 3)
+        assert not s.any()
+        assert np.isfinite(u).all()
+        assert not v.any()
+
+
+def test_same_bits_for_any_number_of_threads() -> None:
+    matrix = power_law(1500, 2000)
+    one = svd(matrix, 16, threads=1)
+    for threads in (2, 3):
+        assert all(np.array_equal(a, b) for a, b in zip(one, svd(matrix, 16, threads=threads), strict=True))
+    assert not np.array_equal(one[0], svd(matrix, 16, seed=1)[0])
+
+
+def test_signs_are_settled() -> None:
+    _, _, v = svd(power_law(200, 300), 8)
+    assert (v[np.abs(v).argmax(axis=0), np.arange(8)] > 0).all()
+
+
+@given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 40), st.integers(0, 9))
+def test_sparse_times_dense(n: int, m: int, d: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = sp.csr_array(sp.random_array((n, m), density=0.3, rng=rng, dtype=np.float32))
+    dense = rng.standard_normal((m, d), dtype=np.float32)
+    product = sparse_dense(matrix, dense, executor=Threads(2))
+    np.testing.assert_allclose(product, matrix @ dense, rtol=1e-4, atol=1e-5)
