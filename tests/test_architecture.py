@@ -65,7 +65,7 @@ def violations(source: str, module: str, *, package: bool = False) -> list[str]:
             continue
         own, other = room(module), room(name)
         public = name == "recvec" or (other == "recvec" and own == "cli")  # the lazy table of public names
-        if own == "recvec" or own == other or (own == "cli" and public):
+        if own in {"recvec", other} or (own == "cli" and public):
             continue
         if LAYERS[other] >= LAYERS[own]:
             found.append(f"{line}, which is not below {own}")
@@ -75,7 +75,7 @@ def violations(source: str, module: str, *, package: bool = False) -> list[str]:
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: module_name(p))
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_imports_go_down(path: Path) -> None:
     assert violations(path.read_text(), module_name(path), package=path.name == "__init__.py") == []
 
@@ -103,7 +103,7 @@ def test_what_is_allowed_is_not_named() -> None:
     assert violations(allowed, "recvec.models.als") == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: module_name(p))
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") < 400

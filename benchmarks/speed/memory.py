@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
-from data import synth
 from harness import machine, write_result
+
+from data import synth
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +29,17 @@ def main() -> None:
         table, out, said = (Path(folder) / name for name in ("pairs.parquet", "model", "said.json"))
         pairs = synth().tocoo()
         pl.DataFrame({"user_id": pairs.coords[0], "item_id": pairs.coords[1]}).write_parquet(table)
-        command = [str(Path(sys.executable).parent / "recvec"), "fit", str(table), "--method", "als", "--out", str(out), "--json", str(said)]
+        command = [
+            str(Path(sys.executable).parent / "recvec"),
+            "fit",
+            str(table),
+            "--method",
+            "als",
+            "--out",
+            str(out),
+            "--json",
+            str(said),
+        ]
         command += ["--set", f"embedding_dim={args.dim}", "--set", f"epochs={args.epochs}"]
         subprocess.run(command, check=True)
         found = json.loads(said.read_text())

@@ -73,12 +73,16 @@ def _compare(
     executor = Threads(threads)
     rows, _ = top_k(users, items, K, executor=executor)
     ours, plain, peers = [], [], []
+    busy = 0.0
     for _ in range(repetitions):
+        before = time.process_time()
         ours.append(_seconds(lambda: top_k(users, items, K, exclude=exclude, executor=executor)))
+        busy += time.process_time() - before
         plain.append(_seconds(lambda: top_k(users, items, K, executor=executor)))
         if peer_python:
             peers.append(run_peer(peer_python, PEERS / "topk.py", ["search", folder, K, threads]))
     result: dict[str, Any] = {"recvec": times(ours), "recvec_without_exclusion": times(plain)}
+    result["cores_used"] = round(busy / sum(ours), 2)  # well below `threads`: something else was running, measure again
     if not peer_python:
         return result
     implicit_s, faiss_s = [p["implicit_s"] for p in peers], [p["faiss_s"] for p in peers]
@@ -117,9 +121,9 @@ def _one_query(n_items: int, threads: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     items, query = rng.standard_normal((n_items, D), np.float32), rng.standard_normal((1, D), np.float32)
     executor = Threads(threads)
-    ours = [_seconds(lambda: top_k(query, items, K, executor=executor)) for _ in range(51)][1:]
-    bare = [_seconds(lambda: query @ items.T) for _ in range(51)][1:]
-    return {"recvec": times(ours), "product": times(bare)}
+    ours = [_seconds(lambda: top_k(query, items, K, executor=executor)) for _ in range(22)][2:]
+    bare = [_seconds(lambda: query @ items.T) for _ in range(22)][2:]
+    return {"recvec": times(ours), "product": times(bare), "ratio": ratio(ours, bare)}
 
 
 def _seconds(work: Any) -> float:

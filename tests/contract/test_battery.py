@@ -21,7 +21,6 @@ from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.errors import ArtifactError, HyperparameterError, InputError, NotSupportedError, ResourceError, ValueRangeError
 from recvec.models import registry
-
 from tests.contract.toys import CoCounts, DenseEASE, TinyPair
 
 

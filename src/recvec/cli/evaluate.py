@@ -1,6 +1,5 @@
 """``recvec evaluate``: fit on one part, measure on the other."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 import recvec as rv
 from recvec.cli import options, output
-from recvec.types import Json
+from recvec.cli.training import record, timed_fit
 
 
 def evaluate(
@@ -37,15 +36,8 @@ def evaluate(
     output.check_file(json_file)
     data = rv.read(interactions, users=users, items=items)
     split = rv.split(data, protocol, seed=seed, test_share=test_share, test=test, negatives=negatives)
-    started = time.perf_counter()
-    with output.progress(f"fitting {method}", getattr(recipe, "epochs", 1)) as on_epoch:
-        model = recipe.fit(split.train, rng=seed, runtime=runtime, on_epoch=on_epoch)
-    fit_seconds = time.perf_counter() - started
+    model, seconds = timed_fit(recipe, split.train, seed, runtime)
     result = rv.evaluate(model, split, k=lengths, task=task, runtime=runtime)
-    content: dict[str, Json] = {
-        **result.json(), "hyperparameters": recipe.recipe, "fit_seconds": fit_seconds,
-        "peak_memory_mb": output.peak_memory_mb(), "seed": seed, "threads": threads,
-        "version": rv.__version__, "environment": output.environment(),
-    }  # fmt: skip
+    content = {**record(model, seconds, seed, runtime), **result.json()}
     output.write_json(content, json_file)
     output.show(result.frame(), str(result).splitlines()[0])

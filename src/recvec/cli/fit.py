@@ -1,6 +1,5 @@
 """``recvec fit``: learn embeddings and keep them."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,8 @@ import typer
 import recvec as rv
 from recvec.artifact.store import check_free
 from recvec.cli import options, output
+from recvec.cli.training import record, timed_fit
+from recvec.types import Json
 
 
 def fit(
@@ -35,21 +36,13 @@ def fit(
     check_free(out)
     output.check_file(json_file)
     data = rv.read(interactions, users=users, items=items)
-    started = time.perf_counter()
-    with output.progress(f"fitting {method}", getattr(recipe, "epochs", 1)) as on_epoch:
-        model = recipe.fit(data, rng=seed, runtime=runtime, on_epoch=on_epoch)
-    seconds = time.perf_counter() - started
+    model, seconds = timed_fit(recipe, data, seed, runtime)
     rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out)
-    peak = output.peak_memory_mb()
-    output.write_json(
-        {
-            "method": method, "hyperparameters": recipe.recipe, "n_users": data.n_users, "n_items": data.n_items,
-            "n_interactions": len(data.interactions), "fit_seconds": seconds, "peak_memory_mb": peak, "seed": seed,
-            "threads": threads, "version": rv.__version__, "environment": output.environment(), "curve": [dict(p) for p in model.curve],
-        },
-        json_file,
-    )  # fmt: skip
+    sizes: dict[str, Json] = {"n_users": data.n_users, "n_items": data.n_items, "n_interactions": len(data.interactions)}
+    curve: list[Json] = [dict(point) for point in model.curve]
+    content = {**record(model, seconds, seed, runtime), **sizes, "curve": curve}
+    output.write_json(content, json_file)
     output.say(
         f"{method}: {len(data.interactions):,} interactions, {data.n_users:,} users, {data.n_items:,} items; "
-        f"fitted in {seconds:.1f} s, peak {peak:,.0f} MB; saved to {out}"
+        f"fitted in {seconds:.1f} s, peak {content['peak_memory_mb']:,.0f} MB; saved to {out}"
     )

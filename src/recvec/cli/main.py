@@ -47,7 +47,7 @@ def main() -> None:
     except MemoryError:
         _leave("out of memory; use a smaller embedding_dim, fewer rows, or a larger machine", 1)
     except OSError as error:
-        _leave(f"{error.filename or 'a file'}: {error.strerror or error}; free space, or check the path and its rights", 1)
+        _leave(f"{error.filename or 'standard output'}: {error.strerror or error}; free space, or check the path and its rights", 1)
     except _UsageError as error:
         _leave_usage(error)
     except (KeyboardInterrupt, typer.Abort):

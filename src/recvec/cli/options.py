@@ -7,6 +7,8 @@ import typer
 
 from recvec.errors import HyperparameterError, ValueRangeError
 
+LONGEST = 1_000_000_000  # the longest list; far beyond any catalogue, within what array shapes can hold
+
 Interactions = Annotated[Path, typer.Argument(help="Table of interactions: .csv, .tsv, .ndjson (also .gz) or .parquet.")]
 ModelFolder = Annotated[Path, typer.Argument(help="Folder that 'recvec fit --out' made.")]
 MethodName = Annotated[str, typer.Option("--method", help="Method by name; 'recvec methods' lists them.")]
@@ -18,7 +20,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random c
 ThreadCount = Annotated[int | None, typer.Option("--threads", help="Threads; all cores by default.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or mps, for methods that use torch.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as well.")]
-ListLength = Annotated[int, typer.Option("--k", help="Length of the lists.")]
+ListLength = Annotated[int, typer.Option("--k", max=LONGEST, help="Length of the lists.")]
 OutFile = Annotated[Path | None, typer.Option("--out", help="Write to a .csv, .tsv, .ndjson or .parquet file instead.")]
 
 
@@ -54,6 +56,6 @@ def lengths(text: str) -> list[int]:
         found = [int(part) for part in text.split(",")]
     except ValueError as error:
         raise ValueRangeError(f"--k is '{text}'; allowed: whole numbers separated by commas, such as 10,20") from error
-    if min(found) < 1:
-        raise ValueRangeError(f"--k is '{text}'; allowed: whole numbers, 1 or more")
+    if min(found) < 1 or max(found) > LONGEST:
+        raise ValueRangeError(f"--k is '{text}'; allowed: whole numbers, 1 to {LONGEST:,}")
     return found

@@ -5,12 +5,14 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
@@ -29,9 +31,12 @@ _MAGIC = {
     b"\xff\xfe": "is UTF-16; save it as UTF-8",
     b"\xfe\xff": "is UTF-16; save it as UTF-8",
 }
-_NOT_PLAIN = r"^(?:[\[{]|true$|false$|-?[0-9]+[.eE])"  # what a JSON value other than text or an integer looks like once it is text
+_OTHER_VALUE = rb'\s*+:\s*+(?!"|null|-?[0-9]++\s*+[,}])'  # after a key: a value that is neither text nor an integer
+_SURROGATE = rb"\\u[dD][89abAB]"  # half a letter, unless its other half follows
+_INTEGER_END = 2**127
+_QUOTE, _NEWLINE = ord('"'), ord("\n")
 _QUOTES = 'put a field with quotes in quotes and double those inside, such as "5"" disk"'
-_JSON_NAMES = {dict: "an object", list: "a list", bool: "true or false", float: "a fraction", str: "text", int: "a number"}
+_JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false"}
 
 
 def load_file(path: Path, wanted: Sequence[str] | None) -> tuple[pl.DataFrame, list[str]]:
@@ -132,36 +137,59 @@ def _ndjson(raw: bytes, path: Path) -> pl.DataFrame:
     try:
         table = pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None)
     except (PolarsError, PanicException):
-        _refuse_json(raw, path)
+        _refuse_json(raw, path, mixed=True)
         return _guarded(path, lambda: pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None))
-    if any(_was_other(table[c]) for c in table.columns if c.endswith("_id")):
-        _refuse_json(raw, path)
+    if any(_was_other(table[c], raw) for c in table.columns if c.endswith("_id")):
+        _refuse_json(raw, path, mixed=False)
     return table
 
 
-def _was_other(ids: pl.Series) -> bool:
-    """Whether a column of ids may hold what is neither text nor an integer; polars turns mixed values into text."""
-    if ids.dtype == pl.String:
-        return ids.str.contains(_NOT_PLAIN).any()
-    return not ids.dtype.is_integer()
+def _was_other(ids: pl.Series, raw: bytes) -> bool:
+    """Whether ids may hold what is neither text nor an integer: polars turns mixed values into text, 2.0 into '2'."""
+    if ids.dtype != pl.String:
+        return not ids.dtype.is_integer()
+    key = re.escape(json.dumps(ids.name).encode())
+    return bool(re.search(key + _OTHER_VALUE, raw) or re.search(_SURROGATE, raw))
 
 
-def _refuse_json(raw: bytes, path: Path) -> None:
-    """Name the first row that is not an object, or whose id is neither text nor an integer."""
+def _refuse_json(raw: bytes, path: Path, *, mixed: bool) -> None:
+    """Name the first row that is not an object or whose id is no id and, where asked for, one that mixes kinds in a column."""
+    kinds: dict[str, tuple[str, int]] = {}
     lines = ((n, line) for n, line in enumerate(raw.split(b"\n"), start=1) if line.strip())
     for row, (number, line) in enumerate(lines, start=1):
         where = f"{path}, row {row} (line {number})"
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ReadError(f"{where} is not JSON: {reason}; allowed: one object a line, whole; correct or remove the row") from error
-        if not isinstance(value, dict):
-            raise ReadError(f"{where} is {_JSON_NAMES.get(type(value), 'null')}; allowed: one object a line; correct or remove the row")
+        value = _json_object(line, where)
         for name, given in value.items():
-            if name.endswith("_id") and given is not None and type(given) not in (int, str):
-                said = f"{name} is {_JSON_NAMES[type(given)]}, {shown(json.dumps(given))}"
-                raise ValueRangeError(f"{where}: {said}; allowed: an integer or text; correct it or remove the row")
+            if name.endswith("_id"):
+                _check_json_id(name, given, where)
+            kind = _JSON_KINDS.get(type(given), "a number or text")
+            before, first_row = kinds.setdefault(name, (kind, row)) if given is not None else (kind, row)
+            if mixed and kind != before:
+                said = f"{name} is {kind}, {shown(json.dumps(given))}, but {before} in row {first_row}"
+                raise ValueRangeError(f"{where}: {said}; allowed: one kind in a column; correct it or remove the column")
+
+
+def _json_object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ReadError(f"{where} is not JSON: {reason}; allowed: one object a line, whole; correct or remove the row") from error
+    if not isinstance(value, dict):
+        kind = _JSON_KINDS.get(type(value), "a number, text or null")
+        raise ReadError(f"{where} is {kind}; allowed: one object a line; correct or remove the row")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check_json_id(name: str, given: Any, where: str) -> None:
+    usable = given is None or (type(given) is str and given.isascii()) or (type(given) is int and abs(given) < _INTEGER_END)
+    if not usable and (type(given) is not str or any(0xD800 <= ord(c) < 0xE000 for c in given)):
+        said = f"{name} is {shown(json.dumps(given))}"
+        raise ValueRangeError(f"{where}: {said}; allowed: text, or an integer below 2^127; correct it or remove the row")
 
 
 # ---------------------------------------------------------------- CSV and TSV
@@ -170,15 +198,19 @@ def _refuse_json(raw: bytes, path: Path) -> None:
 def _csv(raw: bytes, separator: str, path: Path) -> pl.DataFrame:
     """Read every column as text: ids keep their zeros, and numbers are checked where the row is known."""
     raw = raw.lstrip(b"\r\n")
-    if raw.endswith((b"\n\n", b"\n\r\n")):
+    if b"\r" in raw and b"\n" not in raw:
+        raise ReadError(f"{path} ends its lines with a carriage return alone; allowed: newlines; save it with Unix or Windows line ends")
+    if not raw.endswith(b"\n") or raw.endswith((b"\n\n", b"\n\r\n")):
         raw = raw.rstrip(b"\r\n") + b"\n"  # empty lines at the end are no rows
     header = _header(raw, separator, path)
+    _refuse_stray_quotes(raw, separator, path)
     try:
         table = pl.read_csv(io.BytesIO(raw), separator=separator, infer_schema=False)
     except (PolarsError, PanicException):
         _refuse_ragged(raw, separator, path)
-        _refuse_odd_quotes(raw, path)
         return _guarded(path, lambda: pl.read_csv(io.BytesIO(raw), separator=separator, infer_schema=False))
+    if table.width != len(header):
+        raise ReadError(f"{path} has a carriage return inside its header; allowed: names on one line; correct the first row")
     table.columns = header
     if table.height and table.get_column(table.columns[-1]).null_count():  # polars fills short rows with nulls
         whole = b'"' not in raw and raw.count(separator.encode()) == (len(header) - 1) * (table.height + 1)
@@ -189,8 +221,6 @@ def _csv(raw: bytes, separator: str, path: Path) -> pl.DataFrame:
 
 def _header(raw: bytes, separator: str, path: Path) -> list[str]:
     """Return the names of the columns, each there once and really separated by `separator`."""
-    if b"\n" not in raw and b"\r" in raw:
-        raise ReadError(f"{path} ends its lines with a carriage return alone; allowed: newlines; save it with Unix or Windows line ends")
     header = next(_rows(raw, separator, path), (0, 0, []))[2]
     other = next((s for s in ",;\t|" if s != separator and s in header[0]), None) if len(header) == 1 else None
     if other is not None:
@@ -216,11 +246,38 @@ def _refuse_ragged(raw: bytes, separator: str, path: Path) -> None:
             raise ReadError(f"{path}, row {number} (line {line}): {len(row)} fields; allowed: {width} as in the header; correct the row")
 
 
-def _refuse_odd_quotes(raw: bytes, path: Path) -> None:
-    """Name the first line with a quote too many, where the rows themselves look whole."""
-    for number, line in enumerate(raw.split(b"\n"), start=1):
-        if line.count(b'"') % 2:
-            raise ReadError(f"{path}, line {number}: a quote stands alone; {_QUOTES}")
+def _refuse_stray_quotes(raw: bytes, separator: str, path: Path) -> None:
+    """Name the first row with a quote that neither opens nor closes a field nor is doubled: readers disagree about it."""
+    at = _stray_quote(raw, separator)
+    if at is None:
+        return
+    row, line = 0, raw.count(b"\n", 0, at) + 1
+    for number, begin, _ in _rows(raw, separator, path):
+        if begin > line:
+            break
+        row = number
+    where = f"row {row} (line {line})" if row else "header"
+    raise ReadError(f"{path}, {where}: a quote stands inside a field; {_QUOTES}")
+
+
+def _stray_quote(raw: bytes, separator: str) -> int | None:
+    """Return where the first stray quote is. Quotes open and close in turn; a doubled one closes and opens again."""
+    text = np.frombuffer(raw, np.uint8)
+    count, before = 0, 0
+    for start in range(0, len(text), _PIECE):
+        at = np.flatnonzero(text[start : start + _PIECE] == _QUOTE) + start
+        if not len(at):
+            continue
+        opens = (np.arange(len(at)) + count) % 2 == 0
+        left = np.where(at > 0, text[at - 1], _NEWLINE)
+        right = text[np.minimum(at + 1, len(text) - 1)]  # the text ends in a newline
+        ends = (right == ord(separator)) | (right == _NEWLINE) | (right == _QUOTE)
+        ends |= (right == ord("\r")) & (text[np.minimum(at + 2, len(text) - 1)] == _NEWLINE)
+        fine = np.where(opens, (left == ord(separator)) | (left == _NEWLINE) | (left == _QUOTE), ends)
+        if not fine.all():
+            return int(at[np.argmin(fine)])
+        count, before = count + len(at), int(at[-1])
+    return before if count % 2 else None
 
 
 def _rows(raw: bytes, separator: str, path: Path) -> Iterator[tuple[int, int, list[str]]]:

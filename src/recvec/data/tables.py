@@ -58,8 +58,8 @@ def _in_memory(source: Any, wanted: Sequence[str] | None, name: str) -> tuple[pl
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     if not isinstance(source, pl.DataFrame):
-        if not hasattr(source, "__arrow_c_stream__") or isinstance(source, pl.Series):
-            raise ReadError(f"{name} is a {type(source).__name__}; allowed: a path, or a polars, pandas or Arrow table; convert it")
+        if not hasattr(source, "__arrow_c_stream__") or getattr(source, "ndim", 2) == 1 or isinstance(source, pl.Series):
+            raise ReadError(f"{name} is of type {type(source).__name__}; allowed: a path, or a polars, pandas or Arrow table; convert it")
         _refuse_twice(list(getattr(source, "column_names", ())), name)
         source = pl.DataFrame(source)
     return source, source.columns
@@ -93,5 +93,5 @@ def _refuse_other_ids(name: str, values: list[Any], where: str) -> None:
         if value is not None and type(value) not in (int, str):
             if isinstance(value, float) and math.isnan(value):
                 continue
-            given = f"{shown(repr(value))}, a {type(value).__name__}"
+            given = f"{shown(repr(value))} of type {type(value).__name__}"
             raise ValueRangeError(f"{where}, row {row}: {name} is {given}; allowed: an integer or text; convert the column")

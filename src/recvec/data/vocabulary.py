@@ -39,9 +39,11 @@ def as_ids(values: Iterable[object] | pl.Series, name: str = "id") -> pl.Series:
         return ids.cast(pl.Int64).alias(name)
     if not len(ids):
         return pl.Series(name, [], dtype=pl.String)
+    if ids.dtype.is_integer():
+        small = ids.cast(pl.Int64, strict=False)
+        if small.null_count() == ids.null_count():
+            return small.alias(name)
     text = ids.cast(pl.String)
-    if ids.dtype.is_integer() and ids.is_between(-(2**63), 2**63 - 1).all():
-        return ids.cast(pl.Int64).alias(name)
     if text.str.contains(CANONICAL_INTEGER).all():
         return text.cast(pl.Int64).alias(name)
     return text.alias(name)

@@ -20,11 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numba as nb
 import numpy as np
 
 from recvec.errors import DivergedError
-from recvec.kernels.simd import LANES, add_scaled, dot, dot4, four, load, store
+from recvec.kernels.simd import LANES, add_scaled, compiled, dot, dot4, four, load, store
 from recvec.types import F32, I32, I64, Executor
 
 UNROLLED = 256  # widths up to here are compiled on their own, wider ones share one loop
@@ -35,14 +34,8 @@ CACHE_BYTES = 1 << 20  # what the cache beside a core holds
 TILED_BYTES = 16 << 20  # of `fixed`: smaller than that, the last cache holds it all, and tiles only cost
 TILED_ENTRIES = 8  # fewer entries a row and tile, and moving the rows' own vectors costs more than tiles save
 SLICE = 8192  # rows in one matrix product of a thin matrix
+SOLVED = np.float32(1e-14)  # of the first r' M r: far below rounding, but far above what float32 cannot hold
 GATHERED = 512  # entries in one matrix product of the exact solver
-
-_compiled = nb.njit(
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    fastmath={"reassoc", "contract", "nsz", "arcp"},  # NaN and infinity are never assumed away
-)
 
 
 @dataclass(frozen=True)
@@ -219,7 +212,7 @@ def _schedule(turned: F32, entries_per_row: float) -> tuple[int, int]:
     return max(1, m), tile // 2
 
 
-@_compiled
+@compiled
 def _conjugate_gradient(chunks, tile, group, indptr, indices, quadratic, linear, fixed, spectrum, square, reg, steps, x):
     """Improve x (b, width) by some steps, group by group; all rows of a group take each step together."""
     edges = _groups(indptr, group)
@@ -230,12 +223,13 @@ def _conjugate_gradient(chunks, tile, group, indptr, indices, quadratic, linear,
         part, inverse = x[at], _preconditioner(spans, quadratic, spectrum, square, reg[at])
         residual = _residual(chunks, *entries, np.float32(1), part)
         direction = residual * inverse
+        solved = SOLVED * (residual * direction).sum(axis=1)
         for _ in range(steps):
             image = _residual(chunks, *entries, np.float32(0), direction)  # -A p
-            _advance(part, residual, direction, image, inverse)
+            _advance(part, residual, direction, image, inverse, solved)
 
 
-@_compiled
+@compiled
 def _groups(indptr, size):
     """Cut the rows into groups of about `size` entries, a few entries added for the vectors of each row."""
     edges = [0]
@@ -246,7 +240,7 @@ def _groups(indptr, size):
     return edges
 
 
-@_compiled
+@compiled
 def _spans(indptr, indices, tile, m):
     """Return where the entries of each row begin in each tile: int64 (tiles + 1, b); every entry is in one span."""
     n, tiles = len(indptr) - 1, max(1, (m + tile - 1) // tile)
@@ -261,7 +255,7 @@ def _spans(indptr, indices, tile, m):
     return spans
 
 
-@_compiled
+@compiled
 def _residual(chunks, spans, indices, quadratic, linear, fixed, spectrum, reg, share, x):
     """Return ``share b - A x`` for every row, (b, width), where b is the linear part of the objective."""
     out = np.empty_like(x)
@@ -275,7 +269,7 @@ def _residual(chunks, spans, indices, quadratic, linear, fixed, spectrum, reg, s
     return out
 
 
-@_compiled
+@compiled
 def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, total):
     """Add ``sum_e (share l_e - q_e x'y_e) y_e`` to the totals, four entries at a time; all stays in registers."""
     for t in range(len(spans) - 1):
@@ -302,7 +296,7 @@ def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, tot
             store(total, u, r)
 
 
-@_compiled
+@compiled
 def _add_entries_wide(spans, indices, quadratic, linear, fixed, share, x, total):
     """Do what `_add_entries` does, one entry at a time, for vectors too long for the registers."""
     for t in range(len(spans) - 1):
@@ -316,7 +310,7 @@ def _add_entries_wide(spans, indices, quadratic, linear, fixed, share, x, total)
                     total[u, a] += w * fixed[i, a]
 
 
-@_compiled
+@compiled
 def _preconditioner(spans, quadratic, spectrum, square, reg):
     """Return one over the diagonal of A, were all entries of a row average ones: (b, width).
 
@@ -333,15 +327,15 @@ def _preconditioner(spans, quadratic, spectrum, square, reg):
     return inverse
 
 
-@_compiled
-def _advance(x, residual, direction, image, inverse):
-    """Take one step of conjugate gradient in every row, in place; `image` is -A p."""
+@compiled
+def _advance(x, residual, direction, image, inverse, solved):
+    """Take one step of conjugate gradient in every row, in place; `image` is -A p. NaN passes every test, and shows."""
     for u in range(len(x)):
         fit, curvature, left = np.float32(0), np.float32(0), np.float32(0)
         for a in range(x.shape[1]):
             fit += residual[u, a] * residual[u, a] * inverse[u, a]
             curvature -= direction[u, a] * image[u, a]
-        alpha = np.float32(0) if curvature <= 0 else fit / curvature  # solved to the last bit; NaN goes on
+        alpha = np.float32(0) if fit <= solved[u] or curvature <= 0 else fit / curvature
         for a in range(x.shape[1]):
             x[u, a] += alpha * direction[u, a]
             residual[u, a] += alpha * image[u, a]
@@ -365,7 +359,7 @@ def _exact_solver(rows: WeightedRows, fixed: F32, gram: F32, reg: F32, out: F32)
     return solve
 
 
-@_compiled
+@compiled
 def _solve_exactly(indptr, indices, quadratic, linear, fixed, gram, reg, out):
     """Fill the rows of `out` that have entries; a system that is not finite gives NaN."""
     d = fixed.shape[1]
@@ -389,7 +383,7 @@ def _solve_exactly(indptr, indices, quadratic, linear, fixed, gram, reg, out):
             x[:] = np.nan
 
 
-@_compiled
+@compiled
 def _substitute(lower, x):
     """Overwrite x with the solution of ``lower lower' z = x``; `lower` lies column by column."""
     d = len(x)

@@ -30,16 +30,16 @@ def precision(hits: Bool, n_relevant: Array) -> F64:
 
 def hit_rate(hits: Bool, n_relevant: Array) -> F64:
     """Return 1 where any relevant item is in the list, else 0."""
-    return hits.any(axis=1).astype(np.float64)
+    return np.asarray(hits.any(axis=1), dtype=np.float64)
 
 
 def ndcg(hits: Bool, n_relevant: Array) -> F64:
     """Return ``sum_r rel_r / log2(r + 1)`` over its value for the ideal list of min(k, |R|) hits."""
     k = hits.shape[1]
     discounts = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discounts)[np.minimum(k, n_relevant) - 1]
+    ideal: F64 = np.cumsum(discounts)[np.minimum(k, n_relevant) - 1]
     gain = np.asarray(hits @ discounts)
-    return np.asarray(gain / ideal, dtype=np.float64)
+    return np.asarray(gain / ideal)
 
 
 def mean_average_precision(hits: Bool, n_relevant: Array) -> F64:

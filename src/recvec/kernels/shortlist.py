@@ -66,7 +66,7 @@ def _any_above(chunk: F32, threshold: float) -> bool:
     n_above = np.int32(0)
     for j in range(len(chunk)):
         n_above = np.int32(n_above + np.int32(chunk[j] > threshold))  # 32 bits, as wide as the scores: vectorised
-    return n_above > 0
+    return bool(n_above > 0)
 
 
 @njit(cache=True, nogil=True)
@@ -82,7 +82,7 @@ def _contains(ascending: I32, row: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _select(keys: I64, k: int) -> int:
+def _select(keys: I64, k: int) -> np.int64:
     """Move the `k` largest keys to the front, in no order, and return the least of them (Hoare's FIND)."""
     low, high = 0, len(keys) - 1
     while low < high:
@@ -104,7 +104,7 @@ def _select(keys: I64, k: int) -> int:
             low = left
         else:
             break
-    return keys[k - 1]
+    return np.int64(keys[k - 1])
 
 
 @njit(cache=True, nogil=True)
@@ -114,14 +114,14 @@ def _swap_order(bits):
 
 
 @njit(cache=True, nogil=True)
-def _key(score: float, row: int) -> int:
+def _key(score: float, row: int) -> np.int64:
     """Return an integer that orders entries by score, then by smaller row."""
     bits = _swap_order(np.float32(score + np.float32(0.0)).view(np.int32))  # the sum turns -0 into 0
     return (np.int64(bits) << 32) | (~np.int64(row) & 0xFFFFFFFF)
 
 
 @njit(cache=True, nogil=True)
-def _score_of(key: int) -> float:
+def _score_of(key: np.int64) -> np.float32:
     return np.int32(_swap_order(np.int32(key >> 32))).view(np.float32)
 
 

@@ -8,8 +8,10 @@ vector where the processor has them, whatever its own preference for loops, and 
 `load` and `store` take one row of a C-contiguous matrix. They check no bounds.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import numba
 import numba.extending
 from llvmlite import ir
 from numba import types
@@ -25,6 +27,18 @@ _intrinsic: Any = numba.extending.intrinsic  # as called from Python it has one 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INT = ir.IntType(32)
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a kernel: without the interpreter's lock, sums free to reassociate, cached on disk if that can be written.
+
+    numba refuses, while importing, to cache a function where neither the package's folder nor the user's is writable.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(_REASSOCIATE)}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:
+        return numba.njit(**options)(function)
 
 
 class _Lanes(types.Type):

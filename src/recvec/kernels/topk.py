@@ -22,10 +22,11 @@ from recvec.types import F32, I32, I64, Array, Executor
 QUERY_BLOCK = 512  # queries of a task: BLAS is 15 % slower at 256
 BLOCK_SCORES = 1 << 17  # scores of a product, 512 x 256: half of a second-level cache of 1 MB
 SPARE = 64  # a list has room for at least so many entries beyond k
-TASK_KEYS = 1 << 21  # entries in the lists of a task: 16 MB
+TASK_KEYS = 1 << 18  # entries in the lists of a task: 2 MB, which halves the time at k = 1000
+MIN_QUERIES = 16  # of a task, however long the lists
 MAX_TASKS = 32  # few queries are spread over so many tasks at most, each with a span of the items
 MIN_SPAN = 4096  # items
-MIN_SPAN_WORK = 1 << 24  # multiplications of a task: below, starting a thread costs more than it saves
+MIN_SPAN_WORK = 1 << 22  # multiplications of a task: below, starting a thread costs more than it saves
 
 Exclude = tuple[Array, Array]
 ScoreBlock = Callable[[F32, F32, F32], None]  # queries (b, d), items (m, d), scores (b, m) to write into
@@ -179,7 +180,6 @@ def top_k_of_scores(
     n_queries, n_items = scores.shape
     indptr, indices = _exclusions(exclude, n_queries)
     allowed = _allowed_rows(candidates, n_items)
-
     width = min(k, len(allowed))
     capacity, size = _sizes(width, n_items)
 
@@ -197,7 +197,7 @@ def top_k_of_scores(
 def _sizes(width: int, n_items: int) -> tuple[int, int]:
     """Return the room of a list and the queries of a task: fewer where the lists are long."""
     capacity = max(1, min(width + max(width, SPARE), n_items))
-    return capacity, max(1, min(QUERY_BLOCK, TASK_KEYS // capacity))
+    return capacity, max(MIN_QUERIES, min(QUERY_BLOCK, TASK_KEYS // capacity))
 
 
 def _spans(n_queries: int, size: int, n_items: int, d: int) -> list[slice]:

@@ -61,35 +61,15 @@ class ALS(Method):
         """Settle the weight of unobserved pairs, then alternate."""
         by_user = dataset.matrix()  # (n_users, n_items)
         mean_weight = float(by_user.data.sum(dtype=np.float64)) / (dataset.n_users * dataset.n_items)  # over all pairs
-        settled = replace(self, unobserved_weight=self.unobserved_weight or BALANCE * mean_weight)
-        return settled._alternate(by_user, training)
-
-    def _alternate(self, by_user: sp.csr_array, training: Training) -> DotModel:
-        """Solve users and items in turn; end with the exact solve of the users."""
-        by_item = sp.csr_array(by_user.T.tocsr())
-        done, arrays = training.restore()
-        if done:
-            users, items = arrays["user_vectors"].copy(), arrays["item_vectors"].copy()
-        else:
-            users, items = (self._start(n, training) for n in by_user.shape)
-        for epoch in range(done + 1, self.epochs + 1):
-            users = _solve(self, users, by_user, items, training.runtime)
-            items = _solve(self, items, by_item, users, training.runtime)
-            if not np.isfinite(items).all():
-                raise DivergedError(f"als left the finite numbers in epoch {epoch}; raise reg (it is {self.reg:g})")
-            training.end_epoch(epoch, users, items)
-        users = _solve(self, users, by_user, items, training.runtime, solver="cholesky")
+        method = replace(self, unobserved_weight=self.unobserved_weight or BALANCE * mean_weight)
+        users, items = _alternate(method, by_user, training)
         return DotModel(
-            method=self,
+            method=method,
             user_vectors=users,
             item_vectors=items,
-            fold_in=LeastSquaresFoldIn(self, items),
+            fold_in=LeastSquaresFoldIn(method, items),
             curve=tuple(training.curve),
         )
-
-    def _start(self, n: int, training: Training) -> F32:
-        scale = np.float32(0.1 / np.sqrt(self.embedding_dim))
-        return training.rng.standard_normal((n, self.embedding_dim), dtype=np.float32) * scale
 
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
@@ -102,6 +82,27 @@ class ALS(Method):
         work = 8.0 * shape.n_interactions * d * passes + 4.0 * self.epochs * rows * d * d
         memory = 16 * shape.n_interactions + 12 * rows * d
         return Cost(operations=work, bytes_moved=8.0 * shape.n_interactions * d * self.epochs, memory=memory)
+
+
+def _alternate(method: ALS, by_user: sp.csr_array, training: Training) -> tuple[F32, F32]:
+    """Solve users and items in turn; end with the exact solve of the users."""
+    by_item = sp.csr_array(by_user.T.tocsr())
+    done, arrays = training.restore()
+    if done:
+        users, items = arrays["user_vectors"], arrays["item_vectors"]
+    else:
+        users, items = (_start(n, method.embedding_dim, training.rng) for n in by_user.shape)
+    for epoch in range(done + 1, method.epochs + 1):
+        users = _solve(method, users, by_user, items, training.runtime)
+        items = _solve(method, items, by_item, users, training.runtime)
+        if not np.isfinite(items).all():
+            raise DivergedError(f"als left the finite numbers in epoch {epoch}; raise reg (it is {method.reg:g})")
+        training.end_epoch(epoch, users, items)
+    return _solve(method, users, by_user, items, training.runtime, solver="cholesky"), items
+
+
+def _start(n: int, d: int, rng: np.random.Generator) -> F32:
+    return rng.standard_normal((n, d), dtype=np.float32) * np.float32(0.1 / np.sqrt(d))
 
 
 def _solve(method: ALS, start: F32, entries: sp.csr_array, fixed: F32, runtime: Runtime, solver: str | None = None) -> F32:
