@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from recvec.artifact import manifest
 from recvec.contract import Model, State
-from recvec.data.dataset import Dataset
+from recvec.data.dataset import Dataset, Value
 from recvec.data.features import FeatureTable
 from recvec.data.histories import Histories
 from recvec.data.vocabulary import Vocabulary
@@ -116,6 +116,8 @@ def load(path: str | Path) -> Recommender:
     folder = Path(path)
     try:
         page = manifest.read(folder)
+        if page["history_value"] not in get_args(Value):
+            raise ValueError(f"history_value is {page['history_value']!r}; allowed: {', '.join(get_args(Value))}")
         kept = load_file(folder / "histories.safetensors")
         users, user_features = _read_side(folder / "users.parquet", "user", page["features"]["user"])
         items, item_features = _read_side(folder / "items.parquet", "item", page["features"]["item"])

@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from recvec.cli.main import plain
 from recvec.errors import ReadError
 from recvec.types import Json
 
@@ -53,11 +53,6 @@ def show(frame: pl.DataFrame, title: str = "") -> None:
 def say(line: str) -> None:
     """Print one line of result."""
     _emit(f"{line}\n")
-
-
-def plain(text: str) -> str:
-    """Return text that stays on its line and cannot steer a terminal: control characters are escaped."""
-    return "".join(c if c.isprintable() or unicodedata.category(c) == "Cf" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _emit(text: str) -> None:

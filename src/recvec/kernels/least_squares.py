@@ -33,7 +33,7 @@ BLOCK_BYTES = 2 << 20  # of one vector for each row of a block; a few such vecto
 CACHE_BYTES = 1 << 20  # what the cache beside a core holds
 TILED_BYTES = 16 << 20  # of `fixed`: smaller than that, the last cache holds it all, and tiles only cost
 TILED_ENTRIES = 8  # fewer entries a row and tile, and moving the rows' own vectors costs more than tiles save
-SLICE = 8192  # rows in one matrix product of a thin matrix
+SLICE = 2048  # rows in one matrix product of a thin matrix
 SOLVED = np.float32(1e-14)  # of the first r' M r: far below rounding, but far above what float32 cannot hold
 GATHERED = 512  # entries in one matrix product of the exact solver
 
@@ -132,11 +132,12 @@ def gramian(vectors: F32, *, executor: Executor) -> F32:
     """
 
     def part(begin: int) -> F32:
-        piece = vectors[begin : begin + SLICE]
+        piece = vectors[begin : begin + size]
         return piece.T @ piece
 
     d = vectors.shape[1]
-    return sum(executor.map(part, range(0, len(vectors), SLICE)), np.zeros((d, d))).astype(np.float32)
+    size = max(SLICE, 8 * d)  # all partial sums together are an eighth of the vectors at most
+    return sum(executor.map(part, range(0, len(vectors), size)), np.zeros((d, d))).astype(np.float32)
 
 
 def _blocks(indptr: I64 | I32, d: int, *, per_entry: int, per_row: int) -> list[tuple[int, int]]:
@@ -189,8 +190,7 @@ def _turn(vectors: F32, basis: F32, executor: Executor) -> F32:
     """Return ``vectors @ basis`` (m, width), aligned to cache lines."""
     m, width = len(vectors), basis.shape[1]
     room = np.empty(m * width + LANES, np.float32)
-    begin = -(room.ctypes.data // 4) % LANES
-    turned = room[begin : begin + m * width].reshape(m, width)
+    turned = room[-(room.ctypes.data // 4) % LANES :][: m * width].reshape(m, width)
 
     def turn(at: int) -> None:
         np.matmul(vectors[at : at + SLICE], basis, out=turned[at : at + SLICE])
@@ -217,13 +217,11 @@ def _conjugate_gradient(chunks, tile, group, indptr, indices, quadratic, linear,
     """Improve x (b, width) by some steps, group by group; all rows of a group take each step together."""
     edges = _groups(indptr, group)
     for g in range(len(edges) - 1):
-        at = slice(edges[g], edges[g + 1])
+        at, part = slice(edges[g], edges[g + 1]), x[edges[g] : edges[g + 1]]
         spans = _spans(indptr[edges[g] : edges[g + 1] + 1], indices, tile, len(fixed))
         entries = (spans, indices, quadratic, linear, fixed, spectrum, reg[at])
-        part, inverse = x[at], _preconditioner(spans, quadratic, spectrum, square, reg[at])
         residual = _residual(chunks, *entries, np.float32(1), part)
-        direction = residual * inverse
-        solved = SOLVED * (residual * direction).sum(axis=1)
+        inverse, direction, solved = _precondition(spans, quadratic, spectrum, square, reg[at], residual)
         for _ in range(steps):
             image = _residual(chunks, *entries, np.float32(0), direction)  # -A p
             _advance(part, residual, direction, image, inverse, solved)
@@ -311,20 +309,23 @@ def _add_entries_wide(spans, indices, quadratic, linear, fixed, share, x, total)
 
 
 @compiled
-def _preconditioner(spans, quadratic, spectrum, square, reg):
-    """Return one over the diagonal of A, were all entries of a row average ones: (b, width).
+def _precondition(spans, quadratic, spectrum, square, reg, residual):
+    """Return M, one over the diagonal of A were all entries average ones; the first directions M r; when to stop.
 
     The exact diagonal takes more arithmetic in each entry, and converges no faster on real data.
     """
-    inverse = np.empty((len(reg), len(spectrum)), np.float32)
+    inverse, direction, solved = np.empty_like(residual), np.empty_like(residual), np.empty(len(reg), np.float32)
     for u in range(len(reg)):
-        weight = np.float32(0)
+        weight, fit = np.float32(0), np.float32(0)
         for e in range(spans[0, u], spans[-1, u]):
             weight += quadratic[e]
         for a in range(len(spectrum)):
             diagonal = spectrum[a] + reg[u] + weight * square[a]
-            inverse[u, a] = np.float32(0) if diagonal == 0 else 1 / diagonal  # zero: padding, not regularized
-    return inverse
+            m = np.float32(0) if diagonal == 0 else 1 / diagonal  # zero: padding, not regularized
+            inverse[u, a], direction[u, a] = m, m * residual[u, a]
+            fit += m * residual[u, a] * residual[u, a]
+        solved[u] = SOLVED * fit
+    return inverse, direction, solved
 
 
 @compiled
