@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 from harness import machine, write_result
 
-from data import synth
+from data import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         table, out, said = (Path(folder) / name for name in ("pairs.parquet", "model", "said.json"))
-        pairs = synth().tocoo()
+        pairs = synthetic().tocoo()
         pl.DataFrame({"user_id": pairs.coords[0], "item_id": pairs.coords[1]}).write_parquet(table)
         command = [
             str(Path(sys.executable).parent / "recvec"),

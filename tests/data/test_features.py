@@ -16,7 +16,7 @@ NAN = float("nan")
 def table(values: Any, ids: list[Any] | None = None, *, name: str = "x", dtype: Any = None, **more: Any) -> FeatureTable:
     """An attribute of the items 1, 2, 3 of a vocabulary."""
     column = values if isinstance(values, pl.Series) else pl.Series(name, values, dtype=dtype)
-    rows = pl.DataFrame([pl.Series("item_id", ids or [1, 2, 3]), column.alias(name)])
+    rows = pl.DataFrame({"item_id": ids or [1, 2, 3], name: column})
     return FeatureTable.of(rows, Vocabulary(pl.Series("item_id", [1, 2, 3]), "item"), **more)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recvec.contract.runtime import Threads
 from recvec.errors import DivergedError
-from recvec.kernels import least_squares
+from recvec.kernels import blocks, least_squares
 from recvec.kernels.least_squares import WeightedRows, gramian, half_step
 
 WIDTHS = (1, 10, 16, 33, 64, 128, 300)
@@ -133,7 +133,7 @@ def test_tiles_and_groups_change_only_the_rounding(d, monkeypatch):
 @pytest.mark.parametrize("solver", ["cg", "cholesky"])
 @pytest.mark.parametrize("tiled_bytes", [0, 1 << 40])
 def test_same_bits_for_any_number_of_threads(solver, tiled_bytes, monkeypatch):
-    monkeypatch.setattr(least_squares, "BLOCK_COST", 1 << 12)
+    monkeypatch.setattr(blocks, "BLOCK_COST", 1 << 12)
     monkeypatch.setattr(least_squares, "TILED_BYTES", tiled_bytes)
     start, rows, fixed, _, reg = problem(3, 400, 20_000, 33, density=0.01)
     answers = []

@@ -44,7 +44,7 @@ def run(stopped: int) -> tuple[int, str]:
     """
     output.prepare()
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="recvec", standalone_mode=False) or 0
     except rv.RecvecError as error:
         return 1, str(error)
     except MemoryError:

@@ -90,11 +90,11 @@ class FeatureTable:
             raise ColumnError("the separator of lists is empty; allowed: one character or more, such as '|'")
         rows = vocabulary.lookup(table[id_name])
         settled: dict[str, FeatureType] = {}
-        aligned = []
+        aligned: dict[str, pl.Series] = {}
         for name in (c for c in table.columns if c != id_name):
             column = _Column(_aligned(table[name], rows, vocabulary), vocabulary, separator)
             settled[name] = wanted.get(name) or column.infer()  # type: ignore[assignment]
-            aligned.append(column.cast(settled[name]))
+            aligned[name] = column.cast(settled[name])
         return cls(frame=pl.DataFrame(aligned), types=settled)
 
 

@@ -53,7 +53,7 @@ def _in_memory(source: Any, wanted: Sequence[str] | None, name: str) -> tuple[pl
         names = [str(c) for c in source.columns]
         _refuse_twice(names, name)
         kept = [i for i, c in enumerate(names) if wanted is None or c in wanted]
-        columns = [_from_pandas(names[i], source.iloc[:, i], name) for i in kept]
+        columns = {names[i]: _from_pandas(names[i], source.iloc[:, i], name) for i in kept}
         return pl.DataFrame(columns) if columns else pl.DataFrame(height=len(source)), names
     if isinstance(source, pl.LazyFrame):
         source = source.collect()

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from recvec.types import I64
+from recvec.types import I32, I64
 
-N_BLOCKS = 96  # enough to balance a few dozen threads, few enough to start each for nothing
+N_BLOCKS = 32  # enough to balance a few threads; more would share less of what they read
 BLOCK_COST = 1 << 22  # multiply-adds below which a block of its own does not pay
 
 
-def balanced_blocks(indptr: I64, *, per_entry: int, per_row: int) -> list[tuple[int, int]]:
+def balanced_blocks(indptr: I64 | I32, *, per_entry: int, per_row: int, least: int = 1) -> list[tuple[int, int]]:
     """Cut compressed rows into ranges of about equal cost, the costliest first: the last ones to finish are short.
 
     Parameters
@@ -17,6 +17,8 @@ def balanced_blocks(indptr: I64, *, per_entry: int, per_row: int) -> list[tuple[
         Where each row begins.
     per_entry, per_row : int
         Multiply-adds that an entry and a row cost.
+    least : int
+        At least so many blocks, where the memory of a block matters.
 
     Returns
     -------
@@ -24,8 +26,8 @@ def balanced_blocks(indptr: I64, *, per_entry: int, per_row: int) -> list[tuple[
         First row and row after the last of each range.
     """
     n = len(indptr) - 1
-    cost = (indptr - indptr[0]) * per_entry + np.arange(n + 1) * per_row
-    n_blocks = int(min(N_BLOCKS, max(1, cost[-1] // BLOCK_COST)))
+    cost = (indptr - indptr[0]).astype(np.int64) * per_entry + np.arange(n + 1) * per_row
+    n_blocks = int(max(1, least, min(N_BLOCKS, cost[-1] // BLOCK_COST)))
     cuts = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks) // n_blocks)
     edges = np.unique(np.concatenate(([0], cuts, [n])))
     spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))

@@ -9,12 +9,12 @@ decomposition", NeurIPS 2015, algorithm 2; here the basis is kept orthonormal wh
 over A a block serves both as iteration and as projection.
 """
 
-import numba as nb
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
 from recvec.kernels.blocks import balanced_blocks, even_blocks
+from recvec.kernels.compiled import compiled
 from recvec.types import F32, F64, Array, Executor
 
 DENSE_SIDE = 1200  # up to this many rows M is decomposed whole, which is exact and as fast
@@ -185,7 +185,7 @@ def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor) -> F32
     return out
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@compiled
 def _add_rows(indptr, indices, data, dense, out):
     for u in range(len(out)):
         row = out[u]

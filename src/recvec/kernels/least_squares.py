@@ -23,12 +23,12 @@ from typing import Literal
 import numpy as np
 
 from recvec.errors import DivergedError
-from recvec.kernels.simd import LANES, add_scaled, compiled, dot, dot4, four, load, store
+from recvec.kernels.blocks import balanced_blocks
+from recvec.kernels.compiled import compiled
+from recvec.kernels.simd import LANES, add_scaled, dot, dot4, four, load, store
 from recvec.types import F32, I32, I64, Executor
 
 UNROLLED = 256  # widths up to here are compiled on their own, wider ones share one loop
-BLOCKS = 32  # enough to balance a few threads; fewer rows a block would use each tile less
-BLOCK_COST = 1 << 22  # multiply-adds below which a block of its own does not pay
 BLOCK_BYTES = 2 << 20  # of one vector for each row of a block; a few such vectors are kept
 CACHE_BYTES = 1 << 20  # what the cache beside a core holds
 TILED_BYTES = 16 << 20  # of `fixed`: smaller than that, the last cache holds it all, and tiles only cost
@@ -110,12 +110,13 @@ def half_step(
     """
     d = fixed.shape[1]
     out = np.zeros((len(start), d), np.float32)
+    least = out.nbytes // BLOCK_BYTES
     if solver == "cholesky":
         solve = _exact_solver(rows, fixed, gram, reg, out)
-        bounds = _blocks(rows.indptr, d, per_entry=d * d, per_row=d**3 // 3)
+        bounds = balanced_blocks(rows.indptr, per_entry=d * d, per_row=d**3 // 3, least=least)
     else:
         solve = _iterative_solver(start, rows, fixed, gram, reg, cg_steps, out, executor)
-        bounds = _blocks(rows.indptr, d, per_entry=2 * (cg_steps + 1) * d, per_row=2 * d * d)
+        bounds = balanced_blocks(rows.indptr, per_entry=2 * (cg_steps + 1) * d, per_row=2 * d * d, least=least)
     executor.map(solve, bounds)
     return out
 
@@ -138,17 +139,6 @@ def gramian(vectors: F32, *, executor: Executor) -> F32:
     d = vectors.shape[1]
     size = max(SLICE, 8 * d)  # all partial sums together are an eighth of the vectors at most
     return sum(executor.map(part, range(0, len(vectors), size)), np.zeros((d, d))).astype(np.float32)
-
-
-def _blocks(indptr: I64 | I32, d: int, *, per_entry: int, per_row: int) -> list[tuple[int, int]]:
-    """Cut the rows into ranges of about equal cost, the costliest first so that the last to finish are short."""
-    n = len(indptr) - 1
-    cost = (indptr - indptr[0]).astype(np.int64) * per_entry + np.arange(n + 1) * per_row
-    n_blocks = int(max(1, min(BLOCKS, cost[-1] // BLOCK_COST), n * d * 4 // BLOCK_BYTES))
-    cuts = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks) // n_blocks)
-    edges = np.unique(np.concatenate(([0], cuts, [n])))
-    spans = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-    return sorted(spans, key=lambda span: cost[span[0]] - cost[span[1]])
 
 
 def _iterative_solver(

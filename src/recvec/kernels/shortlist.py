@@ -7,8 +7,8 @@ that a newcomer must exceed. Most chunks of scores hold nothing above it and cos
 """
 
 import numpy as np
-from numba import njit
 
+from recvec.kernels.compiled import compiled_exactly, compiled_inline
 from recvec.types import F32, I32, I64
 
 CHUNK = 64  # scores compared with the threshold at once
@@ -27,7 +27,7 @@ def largest(keys: I64, width: int) -> I64:
     return np.sort(selected, axis=1)[:, ::-1]
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def offer(
     scores: F32,
     item_rows: I32,
@@ -61,7 +61,7 @@ def offer(
         thresholds[q], counts[q] = threshold, count
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled_inline
 def _any_above(chunk: F32, threshold: float) -> bool:
     n_above = np.int32(0)
     for j in range(len(chunk)):
@@ -69,7 +69,7 @@ def _any_above(chunk: F32, threshold: float) -> bool:
     return bool(n_above > 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def _contains(ascending: I32, row: int) -> bool:
     low, high = 0, len(ascending)
     while low < high:
@@ -81,7 +81,7 @@ def _contains(ascending: I32, row: int) -> bool:
     return low < len(ascending) and ascending[low] == row
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def _select(keys: I64, k: int) -> np.int64:
     """Move the `k` largest keys to the front, in no order, and return the least of them (Hoare's FIND)."""
     low, high = 0, len(keys) - 1
@@ -107,25 +107,25 @@ def _select(keys: I64, k: int) -> np.int64:
     return np.int64(keys[k - 1])
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def _swap_order(bits):
     """Turn the bits of float32 into integers of the same order, and back: negative floats count downwards."""
     return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def _key(score: float, row: int) -> np.int64:
     """Return an integer that orders entries by score, then by smaller row."""
     bits = _swap_order(np.float32(score + np.float32(0.0)).view(np.int32))  # the sum turns -0 into 0
     return (np.int64(bits) << 32) | (~np.int64(row) & 0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def _score_of(key: np.int64) -> np.float32:
     return np.int32(_swap_order(np.int32(key >> 32))).view(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def read(keys: I64, rows: I32, scores: F32) -> None:
     """Write the row and score of each key; those of no entry are left as they are."""
     for q in range(len(keys)):

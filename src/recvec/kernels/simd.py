@@ -8,10 +8,8 @@ vector where the processor has them, whatever its own preference for loops, and 
 `load` and `store` take one row of a C-contiguous matrix. They check no bounds.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numba.extending
 from llvmlite import ir
 from numba import types
@@ -19,26 +17,15 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import models, register_model
 
+from recvec.kernels.compiled import REASSOCIATE
+
 LANES = 16
-_REASSOCIATE = ("reassoc", "contract", "nsz", "arcp")  # NaN and infinity are never assumed away
 
 _intrinsic: Any = numba.extending.intrinsic  # as called from Python it has one argument more than from a kernel
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INT = ir.IntType(32)
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a kernel: without the interpreter's lock, sums free to reassociate, cached on disk if that can be written.
-
-    numba refuses, while importing, to cache a function where neither the package's folder nor the user's is writable.
-    """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(_REASSOCIATE)}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        return numba.njit(**options)(function)
 
 
 class _Lanes(types.Type):
@@ -90,7 +77,7 @@ def _pick(builder, x, y, lanes):
 def _add_neighbours(builder, x, distance):
     """Return x plus itself with runs of `distance` lanes swapped: repeated for 8, 4, 2, 1, every lane holds the sum."""
     swapped = _pick(builder, x, x, [lane ^ distance for lane in range(LANES)])
-    return builder.fadd(x, swapped, flags=_REASSOCIATE)
+    return builder.fadd(x, swapped, flags=REASSOCIATE)
 
 
 def _interleave(builder, x, y, width):
@@ -100,7 +87,7 @@ def _interleave(builder, x, y, width):
         for source in (0, LANES):
             low += [source + run + lane for lane in range(width)]
             high += [source + run + width + lane for lane in range(width)]
-    return builder.fadd(_pick(builder, x, y, low), _pick(builder, x, y, high), flags=_REASSOCIATE)
+    return builder.fadd(_pick(builder, x, y, low), _pick(builder, x, y, high), flags=REASSOCIATE)
 
 
 def _unpack(builder, row):
@@ -173,7 +160,7 @@ def add_scaled(typing, total, weight, row):
 
 def _dot_lanes(builder, x, y):
     """Return the products of two rows, added up lane by lane."""
-    total = builder.fmul(x[0], y[0], flags=_REASSOCIATE)
+    total = builder.fmul(x[0], y[0], flags=REASSOCIATE)
     for a, b in zip(x[1:], y[1:], strict=True):
         total = _multiply_add(builder, a, b, total)
     return total

@@ -16,9 +16,9 @@ Cost: ``2 B n d`` operations for dot and cosine, ``3 B n d`` at a lower rate for
 from typing import Literal, get_args
 
 import numpy as np
-from numba import njit
 
 from recvec.errors import ValueRangeError
+from recvec.kernels.compiled import compiled, compiled_exactly
 from recvec.kernels.topk import Exclude, ScoreBlock, top_k, top_k_by
 from recvec.types import F32, F64, I32, Executor
 
@@ -84,7 +84,7 @@ def _cosine(queries: F32, vectors: F32, scores: F32) -> None:
     _scale_columns(scores, _inverse_norms(vectors))
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp"})
+@compiled
 def _inverse_norms(vectors: F32) -> F64:
     """Return ``1 / |v|`` of each row, 0 for a zero vector; float64, because squares of float32 may overflow."""
     n, d = vectors.shape
@@ -97,7 +97,7 @@ def _inverse_norms(vectors: F32) -> F64:
     return inverse
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def _scale_rows(vectors: F32, factors: F64, scaled: F32) -> None:
     n, d = vectors.shape
     for i in range(n):
@@ -105,7 +105,7 @@ def _scale_rows(vectors: F32, factors: F64, scaled: F32) -> None:
             scaled[i, t] = vectors[i, t] * factors[i]
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def _scale_columns(scores: F32, factors: F64) -> None:
     """Turn products into cosines, in place; rounding may not carry one beyond 1."""
     n, m = scores.shape
@@ -115,7 +115,7 @@ def _scale_columns(scores: F32, factors: F64) -> None:
             scores[q, j] = 1.0 if cosine > 1.0 else (-1.0 if cosine < -1.0 else cosine)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp"})
+@compiled
 def _minus_distance(queries: F32, vectors: F32, scores: F32) -> None:
     """Write ``-|q - v|``; each tile of vectors stays in the first-level cache for all queries."""
     n, d = queries.shape

@@ -13,9 +13,9 @@ Cost: ``2 B n d`` operations in the product, ``B n`` comparisons, about ``B k lo
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 
 from recvec.errors import ValueRangeError
+from recvec.kernels.compiled import compiled_exactly
 from recvec.kernels.shortlist import empty_lists, largest, offer, read
 from recvec.types import F32, I32, I64, Array, Executor
 
@@ -256,7 +256,7 @@ def _exclusions(exclude: Exclude | None, n_queries: int) -> tuple[I64, I32]:
     return indptr, indices
 
 
-@njit(cache=True, nogil=True)
+@compiled_exactly
 def _first_unsorted(indptr: I64, indices: I32) -> int:
     for q in range(len(indptr) - 1):
         for p in range(indptr[q] + 1, indptr[q + 1]):

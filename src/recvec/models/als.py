@@ -55,7 +55,7 @@ class ALS(Method):
     )
     reg_exponent: float = param(1.0, "exponent of the counts in the regularization", low=0.0, high=1.0, search=(0.0, 1.0))
     solver: str = param("cg", "solver of each half-step", choices=("cg", "cholesky"))
-    cg_steps: int = param(3, "steps of conjugate gradient", low=1, high=100)
+    cg_steps: int = param(2, "steps of conjugate gradient", low=1, high=100)
 
     def _fit(self, dataset: Dataset, training: Training) -> DotModel:
         """Settle the weight of unobserved pairs, then alternate."""
