@@ -51,7 +51,6 @@ def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float] | N
         beside = Path(mkdtemp(prefix=".recvec-", dir=place.parent))
         _write(who, beside, dict(metrics or {}))
         _sync(beside)
-        beside.chmod(0o755)
         beside.rename(place)
     except OSError as error:
         raise _unwritable(place, error) from error
@@ -126,7 +125,9 @@ def load(path: str | Path) -> Recommender:
             histories, users=users, items=items, value=page["history_value"], user_features=user_features, item_features=item_features
         )
         rungs = {name: _read_model(folder / "rungs" / name, manifest.read(folder / "rungs" / name)) for name in page["rungs"]}
-        return Recommender(_read_model(folder, page), train, rungs=rungs)
+        who = Recommender(_read_model(folder, page), train, rungs=rungs)
+        who.fingerprint = page["data"]
+        return who
     except (KeyError, ValueError, TypeError, AttributeError, OSError, SafetensorError, PolarsError) as error:
         raise ArtifactError(f"{folder} is damaged: {_first_line(error)}; {manifest.REMEDY}") from error
 
@@ -143,7 +144,7 @@ def _write(who: Recommender, folder: Path, metrics: dict[str, float]) -> None:
         below.mkdir(parents=True)
         _write_model(rung, below, {})
     extra: dict[str, Json] = {
-        "data": who.train.fingerprint,
+        "data": who.fingerprint,
         "metrics": dict(metrics),
         "history_value": who.history_value,
         "rungs": list(who.rungs),
@@ -189,8 +190,9 @@ def _read_side(path: Path, side: str, types: Any) -> tuple[Vocabulary, FeatureTa
 
 
 def _sync(folder: Path) -> None:
-    """Force files and folders to the disk, so that the rename never shows a folder whose content is still to come."""
+    """Open all to other accounts for reading, and force it to the disk: the rename must not show what is still to come."""
     for path in [*folder.rglob("*"), folder]:
+        path.chmod(0o755 if path.is_dir() else 0o644)  # some writers make private files
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
