@@ -93,7 +93,8 @@ def nearest(name: str, allowed: Iterable[str], n: int = 3) -> str:
         The `n` nearest names in quotes, or the first `n` where none is near.
     """
     names = list(allowed)
-    close = difflib.get_close_matches(name, names, n=n, cutoff=0.5)
+    plain = {a.lower(): a for a in reversed(names)}  # case is what people get wrong first
+    close = [plain[c] for c in difflib.get_close_matches(name.lower(), plain, n=n, cutoff=0.5)]
     if close:
         return "nearest: " + ", ".join(f"'{c}'" for c in close)
     shown = ", ".join(f"'{c}'" for c in names[:n])

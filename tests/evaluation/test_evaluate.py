@@ -132,6 +132,7 @@ def test_results_read_well(sample_split: rv.Split) -> None:
         ),
         (lambda s: rv.evaluate(lambda u: np.zeros((len(u), 3)), s), InputError, r"scores of shape \(256, 3\); allowed: \(256, 600\)"),
         (lambda s: rv.evaluate(rv.Popularity().fit(s.train), s, k=0), ValueRangeError, "k is 0"),
+        (lambda s: rv.evaluate(rv.Popularity().fit(s.train), s, k=10**9), ValueRangeError, "k is 1000000000; allowed: up to 1000 here"),
         (
             lambda s: rv.evaluate(rv.Popularity().fit(s.train), s, task="rating"),
             InputError,

@@ -61,7 +61,10 @@ def test_history_items_are_left_out_and_weights_matter(who: rv.Recommender) -> N
 
 
 def test_beyond_the_catalogue_the_list_is_shorter(who: rv.Recommender) -> None:
-    assert len(who.recommend_for(history=["i1"], k=10_000)) == who.train.n_items - 1
+    for k in (10_000, 10**12):
+        assert len(who.recommend_for(history=["i1"], k=k)) == who.train.n_items - 1
+        assert len(who.recommend(["newcomer"], k=k)) == who.train.n_items
+        assert len(who.similar_items("i1", k)) == who.train.n_items - 1
 
 
 def test_candidates_are_the_only_items(who: rv.Recommender) -> None:

@@ -114,8 +114,8 @@ def split(
     InputError
         For an unknown protocol, or a test part without a row.
     """
-    given = None if test is None else read_columns(test, required=IDS, optional=VALUES)
-    listed = None if negatives is None else read_columns(negatives, required=("user_id", "negative_item_id"))
+    given = None if test is None else read_columns(test, required=IDS, optional=VALUES, name="the test table")
+    listed = None if negatives is None else read_columns(negatives, required=("user_id", "negative_item_id"), name="the table of negatives")
     for table, items in ((given, "item_id"), (listed, "negative_item_id")):
         if table is not None:
             data = _extended(data, table["user_id"], table[items])

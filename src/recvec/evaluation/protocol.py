@@ -8,7 +8,7 @@ import numpy as np
 from recvec.contract import Model, Ranked, Runtime, checked_k
 from recvec.data.histories import Histories
 from recvec.data.splits import Split
-from recvec.errors import InputError
+from recvec.errors import InputError, ValueRangeError
 from recvec.evaluation.report import Evaluation
 from recvec.evaluation.significance import bootstrap_intervals
 from recvec.kernels import metrics
@@ -18,6 +18,7 @@ from recvec.types import F32, F64, I32, Bool
 Scorer = Callable[[I32], F32]
 """Any competitor: user rows (B,) -> scores of all items (B, n_items), higher is better."""
 
+_LONGEST_LIST = 1000  # or the catalogue, where that is longer
 _USERS_PER_BLOCK = 4096
 _SCORED_USERS_PER_BLOCK = 256  # users whose scores of the whole catalogue are held at once
 
@@ -66,6 +67,9 @@ def evaluate(
             f"the model knows {model.n_users} users and {model.n_items} items, the split has {split.train.n_users} and "
             f"{split.train.n_items}; fit the method on split.train"
         )
+    longest = max(split.train.n_items, _LONGEST_LIST)
+    if lengths[-1] > longest:
+        raise ValueRangeError(f"k is {lengths[-1]}; allowed: up to {longest} here; shorten the list")
     own = str(getattr(model.method, "task", "ranking")) if isinstance(model, Model) else task
     task = task or own or "ranking"
     if task not in ("ranking", "rating") or (task == "rating" and own != task):

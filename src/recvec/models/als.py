@@ -46,7 +46,7 @@ class ALS(Method):
 
     embedding_dim: int = param(64, "length of the vectors", low=1, high=2048, search=(16, 512, "log"))
     epochs: int = param(12, "passes over users and items", low=1, high=1000, search=(5, 30))
-    reg: float = param(0.012, "regularization, scaled by counts", low=0.0, search=(1e-4, 0.1, "log"))
+    reg: float = param(0.012, "regularization, scaled by counts", low=0.0, high=1e6, search=(1e-4, 0.1, "log"))
     unobserved_weight: float = param(
         0.0,
         "weight of every pair, observed or not; 0: all pairs together weigh 10 times the observed ones",

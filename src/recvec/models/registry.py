@@ -48,9 +48,8 @@ def method(name: str, *, task: str = "ranking", settings: Mapping[str, str] | No
     given = {**hyperparameters, **parse(found, settings or {})}
     if task not in found.tasks:
         able = [n for n in names() if task in method_class(n).tasks]
-        raise UnknownMethodError(
-            f"method '{name}' does not do the task '{task}'; allowed: {', '.join(found.tasks)}; for {task} use {', '.join(able)}"
-        )
+        others = f"for {task} use {', '.join(able)}" if able else f"no method does {task} yet"
+        raise UnknownMethodError(f"method '{name}' does not do the task '{task}'; allowed: {', '.join(found.tasks)}; {others}")
     if len(found.tasks) > 1:
         given.setdefault("task", task)
     return found(**given)

@@ -123,7 +123,7 @@ class Recommender:
         ValueRangeError
             For a k that is not a whole number of 1 or more.
         """
-        rows, k = self.users.rows(users), checked_k(k)
+        rows, k = self.users.rows(users), min(checked_k(k), self.train.n_items)
         allowed = None if candidates is None else self.items.rows(candidates)
         warm = self.histories.lengths[rows] > 0
         parts = []
@@ -178,7 +178,7 @@ class Recommender:
         person = Histories.from_lists([rows], self.train.n_items, given)
         route, model, queries = self._door(person, attributes)
         allowed = None if candidates is None else self.items.rows(candidates)
-        lists = model.recommend(queries, checked_k(k), exclude=person, candidates=allowed, runtime=self.runtime)
+        lists = model.recommend(queries, min(checked_k(k), self.train.n_items), exclude=person, candidates=allowed, runtime=self.runtime)
         return self._frame(lists, route, np.zeros(1, np.int32), None).drop("place")
 
     @property
@@ -211,12 +211,12 @@ class Recommender:
 
     def similar_items(self, item: Id, k: int = 10, *, metric: Metric = "cosine") -> pl.DataFrame:
         """Return the `k` nearest items of an item: item_id, score, rank."""
-        lists = self.model.similar_items(self.items.rows([item]), k, metric=metric, runtime=self.runtime)
+        lists = self.model.similar_items(self.items.rows([item]), min(checked_k(k), len(self.items)), metric=metric, runtime=self.runtime)
         return _listed(lists, self.items)
 
     def similar_users(self, user: Id, k: int = 10, *, metric: Metric = "cosine") -> pl.DataFrame:
         """Return the `k` nearest users of a user: user_id, score, rank."""
-        lists = self.model.similar_users(self.users.rows([user]), k, metric=metric, runtime=self.runtime)
+        lists = self.model.similar_users(self.users.rows([user]), min(checked_k(k), len(self.users)), metric=metric, runtime=self.runtime)
         return _listed(lists, self.users)
 
     def user_embeddings(self) -> pl.DataFrame:
