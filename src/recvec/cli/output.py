@@ -41,7 +41,7 @@ def show(frame: pl.DataFrame, title: str = "") -> None:
         return
     table = Table(title=title or None, title_justify="left")
     for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else "" if v is None else plain(str(v)) for v in row))
     console = Console(markup=False, emoji=False, highlight=False)  # an id such as '[bold]' is shown as it is
