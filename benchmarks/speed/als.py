@@ -77,7 +77,7 @@ def _compare(train: sparse.csr_matrix, d: int, epochs: int, peer: str | None, th
     answer["ours"] = times(ours)
     if peer:
         answer |= {"implicit": times(theirs), "ratio": ratio(ours, theirs)}
-    single = [statistics.median(_run(train, start, 2, 1, None)) for _ in range(repetitions)]
+    single = [statistics.median(_run(train, start, epochs, 1, None)) for _ in range(2)]
     answer["one_thread"] = times(single) | {"speedup": round(statistics.median(single) / statistics.median(ours), 3)}
     return answer
 
