@@ -446,7 +446,7 @@ def test_the_measured_figures_are_those_of_the_result_files() -> None:
     ]
     measured = section(README, "## Measured").replace(" 0.", " .")
     for figure in figures:
-        assert figure.replace(" 0.", " .") in measured, figure
+        assert f" {figure}".replace(" 0.", " .") in measured, figure
 
 
 def test_no_document_is_left_out() -> None:
