@@ -1,8 +1,8 @@
 """Accuracy of the first methods on real data, next to the figures they have to reach.
 
 Usage: python benchmarks/accuracy/first_light.py; data folder: RECVEC_DATA. Settings are fixed in this file and were
-not chosen on the test parts: those of `als` on ML-1M are published ones, those of `svd` are its defaults at 256 dimensions.
-Writes benchmarks/accuracy/results/first_light.json. Takes about a minute.
+not chosen here: those of `als` on ML-1M came with the figure to reach, those of `svd` are its defaults at 256 dimensions.
+Writes benchmarks/accuracy/results/first_light.json. Takes a minute and a half.
 """
 
 import json
