@@ -93,7 +93,7 @@ def test_ratings_by_hand() -> None:
 def test_intervals_cover_the_mean_and_shrink_with_more_users() -> None:
     rng = np.random.default_rng(0)
     few, many = (rng.random((n, 1)) for n in (100, 10_000))
-    (low, high), (low_many, high_many) = bootstrap_intervals(few)[0], bootstrap_intervals(many)[0]
+    (low, high), (low_many, high_many) = bootstrap_intervals(few, np.ones(100))[0], bootstrap_intervals(many, np.ones(10_000))[0]
     assert low < few.mean() < high
     assert 5 < (high - low) / (high_many - low_many) < 20
     # the width is that of the normal approximation
@@ -102,7 +102,9 @@ def test_intervals_cover_the_mean_and_shrink_with_more_users() -> None:
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(1)
-    covered = [low <= 0.3 <= high for _ in range(60) for low, high in bootstrap_intervals((rng.random((200, 1)) < 0.3).astype(float))]
+    covered = [
+        low <= 0.3 <= high for _ in range(60) for low, high in bootstrap_intervals((rng.random((200, 1)) < 0.3).astype(float), np.ones(200))
+    ]
     assert np.mean(covered) > 0.85
 
 

@@ -149,7 +149,7 @@ def _lists(model: Model | Scorer, users: I32, exclude: Histories, k: int, runtim
 def _block_values(lists: Ranked, relevant: Histories, lengths: list[int]) -> dict[str, F64]:
     hits = _hits(lists, relevant)
     n_relevant = relevant.lengths
-    return {f"{name}@{k}": metric(hits[:, :k], n_relevant) for k in lengths for name, metric in metrics.RANKING.items()}
+    return {f"{name}@{k}": metric(hits[:, :k], n_relevant).sum(axis=1) for k in lengths for name, metric in metrics.RANKING.items()}
 
 
 def _hits(lists: Ranked, relevant: Histories) -> Bool:

@@ -18,8 +18,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from recvec.errors import ValueRangeError
+from recvec.kernels.arguments import Lists
 from recvec.kernels.compiled import compiled, compiled_exactly
-from recvec.kernels.topk import Exclude, ScoreBlock, top_k, top_k_by
+from recvec.kernels.topk import ScoreBlock, top_k, top_k_by
 from recvec.types import F32, F64, I32, Executor
 
 Metric = Literal["cosine", "dot", "euclidean"]
@@ -32,7 +33,7 @@ def nearest(
     k: int,
     *,
     metric: Metric = "cosine",
-    exclude: Exclude | None = None,
+    exclude: Lists | None = None,
     candidates: I32 | None = None,
     executor: Executor,
 ) -> tuple[I32, F32]:

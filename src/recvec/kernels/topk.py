@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 
 from recvec.errors import ValueRangeError
-from recvec.kernels.compiled import compiled_exactly
+from recvec.kernels.arguments import Lists, allowed_rows, check_matrix, checked_lists
 from recvec.kernels.shortlist import empty_lists, largest, offer, read
-from recvec.types import F32, I32, I64, Array, Executor
+from recvec.types import F32, I32, I64, Executor
 
 QUERY_BLOCK = 512  # queries of a task: BLAS is 15 % slower at 256
 BLOCK_SCORES = 1 << 17  # scores of a product, 512 x 256: half of a second-level cache of 1 MB
@@ -28,7 +28,6 @@ MAX_TASKS = 32  # few queries are spread over so many tasks at most, each with a
 MIN_SPAN = 4096  # items
 MIN_SPAN_WORK = 1 << 22  # multiplications of a task: below, starting a thread costs more than it saves
 
-Exclude = tuple[Array, Array]
 ScoreBlock = Callable[[F32, F32, F32], None]  # queries (b, d), items (m, d), scores (b, m) to write into
 
 
@@ -37,7 +36,7 @@ def top_k(
     items: F32,
     k: int,
     *,
-    exclude: Exclude | None = None,
+    exclude: Lists | None = None,
     candidates: I32 | None = None,
     executor: Executor,
 ) -> tuple[I32, F32]:
@@ -89,7 +88,7 @@ def top_k_by(
     items: F32,
     k: int,
     *,
-    exclude: Exclude | None = None,
+    exclude: Lists | None = None,
     candidates: I32 | None = None,
     executor: Executor,
 ) -> tuple[I32, F32]:
@@ -114,13 +113,13 @@ def top_k_by(
     ValueRangeError
         Where an argument has the wrong shape, type, layout or range.
     """
-    _check_matrix("queries", queries)
-    _check_matrix("items", items)
+    check_matrix("queries", queries)
+    check_matrix("items", items)
     if queries.shape[1] != items.shape[1]:
         raise ValueRangeError(f"queries have {queries.shape[1]} columns; allowed: {items.shape[1]}, as the items have")
     _check_k(k)
-    indptr, indices = _exclusions(exclude, len(queries))
-    rows = _allowed_rows(candidates, len(items))
+    indptr, indices = checked_lists("exclude", exclude, len(queries))
+    rows = allowed_rows(candidates, len(items))
     allowed = items if candidates is None else items[rows]
     width = min(k, len(rows))
     capacity, size = _sizes(width, len(rows))
@@ -149,7 +148,7 @@ def top_k_of_scores(
     scores: F32,
     k: int,
     *,
-    exclude: Exclude | None = None,
+    exclude: Lists | None = None,
     candidates: I32 | None = None,
     executor: Executor | None = None,
 ) -> tuple[I32, F32]:
@@ -175,11 +174,11 @@ def top_k_of_scores(
     ValueRangeError
         Where an argument has the wrong shape, type, layout or range.
     """
-    _check_matrix("scores", scores)
+    check_matrix("scores", scores)
     _check_k(k)
     n_queries, n_items = scores.shape
-    indptr, indices = _exclusions(exclude, n_queries)
-    allowed = _allowed_rows(candidates, n_items)
+    indptr, indices = checked_lists("exclude", exclude, n_queries)
+    allowed = allowed_rows(candidates, n_items)
     width = min(k, len(allowed))
     capacity, size = _sizes(width, n_items)
 
@@ -221,61 +220,6 @@ def _assemble(parts: list[I64], n_queries: int, k: int) -> tuple[I32, F32]:
     return rows, scores
 
 
-# The door -------------------------------------------------------------------------------------------------------
-
-
-def _check_matrix(name: str, matrix: Array) -> None:
-    if not isinstance(matrix, np.ndarray) or matrix.dtype != np.float32 or matrix.ndim != 2:
-        given = f"{matrix.dtype} with {matrix.ndim} axes" if isinstance(matrix, np.ndarray) else type(matrix).__name__
-        raise ValueRangeError(f"{name} is {given}; allowed: a float32 array with 2 axes")
-    if not matrix.flags.c_contiguous:
-        raise ValueRangeError(f"{name} is not C-contiguous; use numpy.ascontiguousarray({name})")
-
-
 def _check_k(k: int) -> None:
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise ValueRangeError(f"k is {k!r}; allowed: an integer of at least 1")
-
-
-def _exclusions(exclude: Exclude | None, n_queries: int) -> tuple[I64, I32]:
-    """Return checked ``(indptr, indices)``; unsorted columns would let excluded items through unseen."""
-    if exclude is None:
-        return np.zeros(n_queries + 1, np.int64), np.empty(0, np.int32)
-    for name, array in zip(("indptr", "indices"), exclude, strict=True):
-        if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
-            raise ValueRangeError(f"{name} of exclude is no vector of integers; allowed: the arrays of a CSR matrix")
-    indptr = np.ascontiguousarray(exclude[0], np.int64)
-    indices = np.ascontiguousarray(exclude[1], np.int32)
-    if len(indptr) != n_queries + 1:
-        raise ValueRangeError(f"exclude has {len(indptr) - 1} rows; allowed: {n_queries}, one for each query")
-    if indptr[0] < 0 or indptr[-1] > len(indices) or (np.diff(indptr) < 0).any():
-        raise ValueRangeError(f"indptr of exclude does not ascend within 0 ... {len(indices)}, the number of indices")
-    unsorted = _first_unsorted(indptr, indices)
-    if unsorted >= 0:
-        raise ValueRangeError(f"row {unsorted} of exclude is not sorted by column; use sort_indices() first")
-    return indptr, indices
-
-
-@compiled_exactly
-def _first_unsorted(indptr: I64, indices: I32) -> int:
-    for q in range(len(indptr) - 1):
-        for p in range(indptr[q] + 1, indptr[q + 1]):
-            if indices[p] < indices[p - 1]:
-                return q
-    return -1
-
-
-def _allowed_rows(candidates: I32 | None, n_items: int) -> I32:
-    """Return the item rows that may be listed, ascending."""
-    if candidates is None:
-        return np.arange(n_items, dtype=np.int32)
-    if not isinstance(candidates, np.ndarray) or candidates.ndim != 1 or candidates.dtype != np.int32:
-        raise ValueRangeError("candidates is no int32 vector; allowed: distinct item rows as int32")
-    rows = np.sort(candidates)
-    if len(rows) and (rows[0] < 0 or rows[-1] >= n_items):
-        wrong = rows[0] if rows[0] < 0 else rows[-1]
-        raise ValueRangeError(f"candidates holds row {wrong}; allowed: 0 ... {n_items - 1}")
-    repeated = np.flatnonzero(rows[1:] == rows[:-1])
-    if len(repeated):
-        raise ValueRangeError(f"candidates holds row {rows[repeated[0]]} twice; allowed: distinct rows")
-    return rows
