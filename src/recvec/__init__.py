@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from recvec.contract import Runtime
     from recvec.data.dataset import Dataset
     from recvec.data.readers import read
-    from recvec.data.splits import Split, split
+    from recvec.data.splits import Split, folds, split
     from recvec.data.synthetic import sample
     from recvec.errors import InputError, RecvecError
-    from recvec.evaluation.protocol import evaluate
+    from recvec.evaluation.differences import differences
+    from recvec.evaluation.placebo import placebo
+    from recvec.evaluation.protocol import cross_validate, evaluate
     from recvec.evaluation.report import Evaluation
     from recvec.models.als import ALS
     from recvec.models.popularity import Popularity
@@ -42,9 +44,13 @@ _WHERE = {
     "Runtime": "recvec.contract",
     "SVD": "recvec.models.svd",
     "Split": "recvec.data.splits",
+    "cross_validate": "recvec.evaluation.protocol",
+    "differences": "recvec.evaluation.differences",
     "evaluate": "recvec.evaluation.protocol",
+    "folds": "recvec.data.splits",
     "load": "recvec.artifact.store",
     "method": "recvec.models.registry",
+    "placebo": "recvec.evaluation.placebo",
     "read": "recvec.data.readers",
     "sample": "recvec.data.synthetic",
     "save": "recvec.artifact.store",
@@ -63,9 +69,13 @@ __all__ = [
     "RecvecError",
     "Runtime",
     "Split",
+    "cross_validate",
+    "differences",
     "evaluate",
+    "folds",
     "load",
     "method",
+    "placebo",
     "read",
     "sample",
     "save",

@@ -111,7 +111,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 def test_block_size_changes_nothing(sample_split: rv.Split, monkeypatch: pytest.MonkeyPatch) -> None:
     model = rv.SVD(embedding_dim=8).fit(sample_split.train)
     whole = rv.evaluate(model, sample_split).per_user["ndcg@10"]
-    monkeypatch.setattr("recvec.evaluation.protocol._USERS_PER_BLOCK", 37)
+    monkeypatch.setattr("recvec.evaluation.ranking._USERS_PER_BLOCK", 37)
     assert np.array_equal(whole, rv.evaluate(model, sample_split).per_user["ndcg@10"])
 
 

@@ -1,25 +1,44 @@
-"""``recvec evaluate``: fit on one part, measure on the other."""
+"""``recvec evaluate``: fit on one part and measure on the other, or measure a saved model."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import recvec as rv
+from recvec.artifact.store import check_free
 from recvec.cli import options, output
-from recvec.cli.training import record, timed_fit
+from recvec.cli.training import record, setting, timed_fit
+from recvec.contract import Method, Model
+from recvec.data.protocols import ALL_FOLDS, N_PARTS, PROTOCOLS
+from recvec.types import Json
+
+MethodName = Annotated[str | None, typer.Option("--method", help="Method by name; 'recvec methods' lists them.")]
+Table = Annotated[Path, typer.Argument(help="Table of interactions, or the folder of a saved model (then with --test).")]
+Protocol = Annotated[str, typer.Option("--protocol", help=f"{', '.join(PROTOCOLS)}; not used with --test.")]
+Folds = Annotated[int | None, typer.Option("--folds", help="Ask about each of so many parts in turn, and pool the users.")]
+Test = Annotated[Path | None, typer.Option("--test", help="Test rows; everything in INTERACTIONS is training part.")]
+Negatives = Annotated[Path | None, typer.Option("--negatives", help="user_id, negative_item_id: rank among these instead of all.")]
+TestShare = Annotated[float, typer.Option("--test-share", help="Share of test rows of the protocols 'random' and 'time'.")]
+Lengths = Annotated[str, typer.Option("--k", help="Lengths of the lists, such as 10,20.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Fit with so many seeds, from --seed on; intervals hold their noise.")]
+Placebo = Annotated[bool, typer.Option("--placebo", help="Fit again with 20 shuffles of the attributes: do they help?")]
+Save = Annotated[Path | None, typer.Option("--save", help="New folder for the model of the training part.")]
 
 
 def evaluate(
-    interactions: options.Interactions,
-    method: options.MethodName,
-    protocol: Annotated[str, typer.Option("--protocol", help="random or leave-last-out; not used with --test.")] = "leave-last-out",
-    test: Annotated[Path | None, typer.Option("--test", help="Test rows; everything in INTERACTIONS is training part.")] = None,
-    negatives: Annotated[
-        Path | None, typer.Option("--negatives", help="user_id, negative_item_id: rank among these instead of all.")
-    ] = None,
-    test_share: Annotated[float, typer.Option("--test-share", help="Share of test rows of the protocol 'random'.")] = 0.1,
-    k: Annotated[str, typer.Option("--k", help="Lengths of the lists, such as 10,20.")] = "10",
+    interactions: Table,
+    method: MethodName = None,
+    protocol: Protocol = "leave-last-out",
+    folds: Folds = None,
+    test: Test = None,
+    negatives: Negatives = None,
+    test_share: TestShare = 0.1,
+    k: Lengths = "10",
+    seeds: Seeds = 1,
+    placebo: Placebo = False,
+    save: Save = None,
     users: options.Users = None,
     items: options.Items = None,
     task: options.Task = "ranking",
@@ -31,13 +50,78 @@ def evaluate(
 ) -> None:
     """Fit a method on the training part and measure it on the test part, with 95 % bootstrap intervals."""
     lengths = options.lengths(k)
-    recipe = rv.method(method, task=task, settings=options.pairs(settings))
     runtime = rv.Runtime(threads=threads, device=device)
     output.check_file(json_file)
+    if method is None:
+        _refuse_fitting(interactions, test, protocol=protocol, folds=folds, seeds=seeds, placebo=placebo, save=save, set=settings)
+        _deliver(*_of_saved(interactions, test, negatives, lengths, runtime), json_file)
+        return
+    recipe = rv.method(method, task=task, settings=options.pairs(settings))
+    if save is not None:
+        check_free(save)
     data = rv.read(interactions, users=users, items=items)
-    split = rv.split(data, protocol, seed=seed, test_share=test_share, test=test, negatives=negatives)
-    model, seconds = timed_fit(recipe, split.train, seed, runtime)
-    result = rv.evaluate(model, split, k=lengths, task=task, runtime=runtime)
-    content = {**record(model, seconds, seed, runtime), **result.json()}
-    output.write_json(content, json_file)
-    output.show(result.frame(), str(result).splitlines()[0])
+    splits = _splits(data, protocol, folds, seed, test_share, test, negatives)
+    fits = _Fits(recipe, runtime)
+    result = rv.cross_validate(recipe, splits, k=lengths, seeds=range(seed, seed + seeds), runtime=runtime, fit=fits)
+    content = record(fits.first, fits.seconds / fits.n, seed, runtime)
+    if save is not None:
+        rv.save(rv.Recommender(fits.first, splits[0].train, runtime=runtime), save, metrics=result.metrics)
+    _deliver(result, content, json_file, rv.placebo(recipe, splits, result, seed=seed, runtime=runtime, fit=fits) if placebo else None)
+
+
+class _Fits:
+    """Fits with a progress bar, and what is recorded of them: the first model, the number of fits, their time."""
+
+    first: Model
+
+    def __init__(self, recipe: Method, runtime: rv.Runtime) -> None:
+        self.recipe, self.runtime = recipe, runtime
+        self.n, self.seconds = 0, 0.0
+
+    def __call__(self, data: rv.Dataset, seed: int) -> Model:
+        model, seconds = timed_fit(self.recipe, data, seed, self.runtime)
+        if not self.n:
+            self.first = model
+        self.n, self.seconds = self.n + 1, self.seconds + seconds
+        return model
+
+
+def _splits(
+    data: rv.Dataset, protocol: str, folds: int | None, seed: int, test_share: float, test: Path | None, negatives: Path | None
+) -> Sequence[rv.Split]:
+    """Return the one split, or the folds where they are asked for or are what the protocol does."""
+    if test is not None and folds is not None:
+        raise rv.InputError("--folds cuts the table, --test brings a test part; give one of the two")
+    if test is None and (folds is not None or protocol in ALL_FOLDS):
+        return rv.folds(data, protocol, N_PARTS if folds is None else folds, seed=seed, negatives=negatives)
+    return [rv.split(data, protocol, seed=seed, test_share=test_share, test=test, negatives=negatives)]
+
+
+def _refuse_fitting(folder: Path, test: Path | None, **given: Any) -> None:
+    """Refuse what only makes sense with a fit, for a model that is there already."""
+    if not folder.is_dir():
+        raise rv.InputError(f"{folder} is measured with a method; give --method, or the folder of a saved model")
+    if test is None:
+        raise rv.InputError("a saved model is measured on a test table; give --test FILE")
+    usual = {"protocol": "leave-last-out", "seeds": 1}
+    for name, value in given.items():
+        if value and value != usual.get(name):
+            raise rv.InputError(f"--{name} needs a fit, and {folder} is a saved model; leave it out, or give a table and --method")
+
+
+def _of_saved(folder: Path, test: Path | None, negatives: Path | None, lengths: list[int], runtime: rv.Runtime) -> tuple[Any, Any]:
+    """Measure a saved model; return the result and what is recorded of it."""
+    who = rv.load(folder)
+    split = rv.split(who.train, test=test, negatives=negatives)
+    result = rv.evaluate(who.model, split, k=lengths, runtime=runtime)
+    return result, {"hyperparameters": who.model.method.recipe, **setting(runtime)}
+
+
+def _deliver(result: rv.Evaluation, content: dict[str, Json], json_file: Path | None, shuffled: Any = None) -> None:
+    more = {} if shuffled is None else {"placebo": shuffled.json()}
+    output.write_json({**content, **result.json(), **more}, json_file)
+    output.show(result.frame(), result.title)
+    if output.on_terminal():  # one table in a pipe; the file of --json has the rest as well
+        output.show(result.slices, "parts of people and items")
+        if shuffled is not None:
+            output.say(str(shuffled))

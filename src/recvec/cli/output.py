@@ -34,9 +34,14 @@ def prepare() -> None:
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
 
 
+def on_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()
+
+
 def show(frame: pl.DataFrame, title: str = "") -> None:
     """Print a table: drawn on a terminal, as tab-separated lines with a header in a pipe."""
-    if not sys.stdout.isatty():
+    if not on_terminal():
         _emit(frame.write_csv(separator="\t"))
         return
     table = Table(title=title or None, title_justify="left")

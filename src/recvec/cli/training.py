@@ -22,8 +22,15 @@ def record(model: Model, seconds: float, seed: int, runtime: rv.Runtime) -> dict
         "method": model.method.name,
         "hyperparameters": model.method.recipe,
         "fit_seconds": seconds,
-        "peak_memory_mb": output.peak_memory_mb(),
         "seed": seed,
+        **setting(runtime),
+    }
+
+
+def setting(runtime: rv.Runtime) -> dict[str, Json]:
+    """Return what surrounds a measurement: memory, threads, versions."""
+    return {
+        "peak_memory_mb": output.peak_memory_mb(),
         "threads": runtime.threads or available_cores(),
         "version": rv.__version__,
         "environment": output.environment(),

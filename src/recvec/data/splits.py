@@ -1,6 +1,5 @@
-"""Cutting a dataset into what is learned from and what is asked about."""
+"""A dataset cut into what is learned from and what is asked about."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -8,13 +7,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from recvec.data.dataset import Dataset, time_order
+from recvec.data.dataset import Dataset, Value
 from recvec.data.features import FeatureTable
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
+from recvec.data.protocols import N_PARTS, Cut, cut
 from recvec.data.readers import IDS, VALUES, Source, read_columns, to_interactions
-from recvec.errors import InputError, ValueRangeError
-from recvec.types import I64, Bool
+from recvec.errors import InputError
+from recvec.types import I32
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,29 +31,44 @@ class Split:
         What a method may see. Its vocabularies hold every user and item of all parts.
     test : Interactions
         Held-out rows.
+    folded : Interactions, optional
+        Rows of held-out users, which a method does not learn from: their owners are asked about by this history.
+    candidates : I32, optional
+        The only item rows that compete (ascending); all items where None.
     negatives : Histories, optional
         Items against which each test item of a user is ranked, instead of the whole catalogue.
+    n_known : tuple of int
+        Users and items before those that only the test part or the negatives name.
     """
 
     protocol: str
     seed: int
     train: Dataset
     test: Interactions
+    folded: Interactions | None = None
+    candidates: I32 | None = None
     negatives: Histories | None = None
+    n_known: tuple[int, int]
 
     def __repr__(self) -> str:
         return f"Split({self.protocol}, train {len(self.train.interactions):,} rows, test {len(self.test):,} rows)"
 
+    def histories(self, value: Value = "weight") -> Histories:
+        """Return what is known of each user when they are asked about: training rows, or the rows folded in."""
+        if self.folded is None:
+            return self.train.histories(value)
+        return Histories.from_matrix(self.train.matrix(value) + self.train.with_interactions(self.folded).matrix(value))
+
     @cached_property
     def relevant(self) -> Histories:
-        """Distinct chosen test items of each user that are not in their training history."""
-        found = self._chosen - self._chosen.multiply(self.train.matrix() != 0)
+        """Distinct chosen test items of each user that are not among what is known of them."""
+        found = self._chosen - self._chosen.multiply(self.histories().matrix() != 0)
         found.eliminate_zeros()
         return Histories.from_matrix(sp.csr_array(found))
 
     @property
     def n_repeated(self) -> int:
-        """Test pairs that are in the training part too: nobody can be recommended what is excluded, so they are left out."""
+        """Test pairs that are known too: nobody can be recommended what is excluded, so they are left out."""
         return int(self._chosen.nnz - len(self.relevant.items))
 
     @cached_property
@@ -95,10 +110,14 @@ def split(
         ``"random"``: ``default_rng(seed).permutation(n_rows)``, the first `test_share` is test.
         ``"leave-last-out"``: the latest row of each user; unknown times count as oldest, equal ones go by
         file order, users with one row stay in train.
+        ``"time"``: the last `test_share` of the rows by time, equal times by file order.
+        ``"strong"``: a fifth of the users is held out; 80 % of their rows are folded in, the others are test.
+        ``"new-users"``, ``"new-items"``: a fifth of the users (items) is held out with all rows; of new items only
+        the held-out ones compete. These are the first fold of `folds`.
     seed : int
-        Seed of the random cut.
+        Seed of the random cuts.
     test_share : float
-        Share of test rows of the random cut, between 0 and 1.
+        Share of test rows of ``random`` and ``time``, between 0 and 1.
     test : path or table, optional
         Test rows with the columns of the interactions.
     negatives : path or table, optional
@@ -112,23 +131,57 @@ def split(
     Raises
     ------
     InputError
-        For an unknown protocol, or a test part without a row.
+        For an unknown protocol, rows that it cannot cut, or a test part without a row.
     """
+    return _split(data, protocol, Cut(seed=seed, test_share=test_share), test, negatives)
+
+
+def folds(
+    data: Dataset, protocol: str = "new-users", n_folds: int = N_PARTS, *, seed: int = 0, negatives: Source | None = None
+) -> list[Split]:
+    """Cut a dataset into parts and return one split for each part as the test part.
+
+    Parameters
+    ----------
+    data : Dataset
+        What to cut.
+    protocol : str
+        ``"new-users"``, ``"new-items"`` or ``"strong"``: users (items) that have rows are cut at random;
+        ``"random"``: rows are.
+    n_folds : int
+        Number of parts, 2 or more.
+    seed : int
+        Seed of the cut.
+    negatives : path or table, optional
+        As in `split`.
+
+    Raises
+    ------
+    InputError, ValueRangeError
+        For a protocol that has no folds, or a number of parts that the data do not allow.
+    """
+    cuts = [Cut(seed=seed, fold=fold, n_folds=n_folds) for fold in range(max(n_folds, 1))]  # `cut` refuses fewer than 2
+    return [_split(data, protocol, how, None, negatives) for how in cuts]
+
+
+def _split(data: Dataset, protocol: str, how: Cut, test: Source | None, negatives: Source | None) -> Split:
     given = None if test is None else read_columns(test, required=IDS, optional=VALUES, name="the test table")
     listed = None if negatives is None else read_columns(negatives, required=("user_id", "negative_item_id"), name="the table of negatives")
+    n_known = (data.n_users, data.n_items)
     for table, items in ((given, "item_id"), (listed, "negative_item_id")):
         if table is not None:
             data = _extended(data, table["user_id"], table[items])
     if given is not None:
-        made = Split(protocol="given", seed=seed, train=data, test=to_interactions(given, data.users, data.items))
+        test_rows = to_interactions(given, data.users, data.items)
+        made = Split(protocol="given", seed=how.seed, train=data, test=test_rows, n_known=n_known)
     else:
-        held_out = _mask(protocol, data.interactions, seed, test_share)
-        rows = data.interactions
-        made = Split(protocol=protocol, seed=seed, train=data.with_interactions(rows.take(~held_out)), test=rows.take(held_out))
+        made = replace(_cut(data, protocol, how), n_known=n_known)
     if not len(made.test):
         raise InputError(f"protocol {made.protocol} left no test row; allowed: users with two rows or more; give more interactions")
     if listed is None:
         return made
+    if made.candidates is not None:
+        raise InputError(f"protocol {protocol} ranks among the held-out items, so it takes no negatives; leave one of the two out")
     pairs = sp.coo_array(
         (np.ones(len(listed), np.float32), (data.users.lookup(listed["user_id"]), data.items.lookup(listed["negative_item_id"]))),
         shape=(data.n_users, data.n_items),
@@ -136,28 +189,19 @@ def split(
     return replace(made, negatives=Histories.from_matrix(pairs.tocsr()))
 
 
-def _mask(protocol: str, rows: Interactions, seed: int, test_share: float) -> Bool:
-    if protocol not in PROTOCOLS:
-        raise InputError(f"there is no protocol '{protocol}'; allowed: {', '.join(PROTOCOLS)}, or a test table")
-    if not 0 < test_share < 1:
-        raise ValueRangeError(f"the test share is {test_share}; allowed: more than 0 and less than 1")
-    mask = np.zeros(len(rows), dtype=bool)
-    mask[PROTOCOLS[protocol](rows, seed, test_share)] = True
-    return mask
-
-
-def _random(rows: Interactions, seed: int, test_share: float) -> I64:
-    return np.random.default_rng(seed).permutation(len(rows))[: int(test_share * len(rows))]
-
-
-def _last_of_users(rows: Interactions, seed: int, test_share: float) -> I64:
-    backwards = time_order(rows)[::-1]
-    users, first, counts = np.unique(rows.users[backwards], return_index=True, return_counts=True)
-    del users
-    return backwards[first[counts > 1]]
-
-
-PROTOCOLS: dict[str, Callable[[Interactions, int, float], I64]] = {"random": _random, "leave-last-out": _last_of_users}
+def _cut(data: Dataset, protocol: str, how: Cut) -> Split:
+    rows = data.interactions
+    parts = cut(rows, protocol, how)
+    apart = parts.test if parts.folded is None else parts.test | parts.folded
+    return Split(
+        protocol=protocol,
+        seed=how.seed,
+        train=data.with_interactions(rows.take(~apart)),
+        test=rows.take(parts.test),
+        folded=None if parts.folded is None else rows.take(parts.folded),
+        candidates=parts.candidates,
+        n_known=(data.n_users, data.n_items),
+    )
 
 
 def _extended(data: Dataset, user_ids: Any, item_ids: Any) -> Dataset:
