@@ -26,7 +26,7 @@ def test_popularity_by_hand() -> None:
     assert result.metrics["ndcg@2"] == pytest.approx(1)
     assert result.counts == {
         "n_users_evaluated": 3, "n_users_without_test": 1, "n_unseen_users": 1, "n_unseen_items": 1,
-        "n_test_rows": 4, "n_test_pairs_in_train": 0,
+        "n_distinct_unseen_items": 1,        "n_test_rows": 4, "n_test_pairs_in_train": 0,
     }  # fmt: skip
     assert split.train.users.ids[result.users].to_list() == [1, 2, 9]
 

@@ -12,6 +12,7 @@ from recvec.cli import options, output
 from recvec.cli.training import record, setting, timed_fit
 from recvec.contract import Method, Model
 from recvec.data.protocols import ALL_FOLDS, N_PARTS, PROTOCOLS
+from recvec.evaluation.placebo import check_attributes
 from recvec.types import Json
 
 MethodName = Annotated[str | None, typer.Option("--method", help="Method by name; 'recvec methods' lists them.")]
@@ -60,6 +61,8 @@ def evaluate(
     if save is not None:
         check_free(save)
     data = rv.read(interactions, users=users, items=items)
+    if placebo:
+        check_attributes(data)
     splits = _splits(data, protocol, folds, seed, test_share, test, negatives)
     fits = _Fits(recipe, runtime)
     result = rv.cross_validate(recipe, splits, k=lengths, seeds=range(seed, seed + seeds), runtime=runtime, fit=fits)

@@ -87,7 +87,12 @@ class Split:
 
     @property
     def n_unseen_items(self) -> int:
-        """Test items without a training row."""
+        """Test rows whose item has no training row."""
+        return int((self.train.item_counts[self.test.items] == 0).sum())
+
+    @property
+    def n_distinct_unseen_items(self) -> int:
+        """Different items among those rows."""
         return int((self.train.item_counts[np.unique(self.test.items)] == 0).sum())
 
 

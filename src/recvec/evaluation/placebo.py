@@ -88,8 +88,7 @@ def placebo(
     InputError
         Where the data have no attributes.
     """
-    if all(s.train.user_features is None and s.train.item_features is None for s in splits):
-        raise InputError("a placebo shuffles attributes, and the data have none; give --users or --items, or leave it out")
+    check_attributes(splits[0].train)
     metric = result.headline
     value = result.by_seed[metric][0]
     length = int(metric.partition("@")[2] or 10)
@@ -103,6 +102,18 @@ def placebo(
             break
     as_good = sum(v <= value if metric == "rmse" else v >= value for v in shuffled)
     return Placebo(metric=metric, value=value, shuffled=tuple(shuffled), p_value=(1 + as_good) / (1 + n_shuffles))
+
+
+def check_attributes(data: Dataset) -> None:
+    """Refuse data without attributes, before the fits that would be lost.
+
+    Raises
+    ------
+    InputError
+        Says what to give.
+    """
+    if data.user_features is None and data.item_features is None:
+        raise InputError("a placebo shuffles attributes, and the data have none; give --users or --items, or leave it out")
 
 
 def _dealt(train: Dataset, rng: np.random.Generator) -> Dataset:

@@ -102,6 +102,7 @@ def _counts(splits: Sequence[Split], mean: Measured) -> dict[str, int]:
         "n_users_without_test": splits[0].train.n_users - n_evaluated,
         "n_unseen_users": sum(s.n_unseen_users for s in splits),
         "n_unseen_items": sum(s.n_unseen_items for s in splits),
+        "n_distinct_unseen_items": sum(s.n_distinct_unseen_items for s in splits),
         "n_test_rows": sum(len(s.test) for s in splits),
         "n_test_pairs_in_train": sum(s.n_repeated for s in splits),
     }
