@@ -98,7 +98,7 @@ def test_a_model_answers_for_people_and_items_newer_than_itself() -> None:
     result = rv.evaluate(model, split, k=1)
     # 1: c is all that is left, found; 3: the list is b, the new item is not there; 9: a is found, one of two
     assert result.per_user["recall@1"].tolist() == [1.0, 0.0, 0.5]
-    assert (result.counts["n_unseen_users"], result.counts["n_unseen_items"]) == (1, 1)
+    assert (result.counts["n_unseen_users"], result.counts["n_unseen_items"], result.counts["n_distinct_unseen_items"]) == (1, 2, 1)
     # the new item ranks last: below b for 3; for 9, a is above b and c, the new item below both
     assert result.per_user["auc"].tolist() == [1.0, 0.0, 0.5]
 
