@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint types check clean
+PEERS := .peers
+REPETITIONS ?= 5
+
+.PHONY: setup demo test lint types check bench-peers clean
 
 setup: $(STAMP)
 
@@ -29,5 +32,16 @@ check: setup
 
 test: lint types check
 
+# Speed against other libraries, which get an environment of their own; the sides take turns.
+bench-peers: setup $(PEERS)/.installed
+	for name in als topk; do \
+		$(BIN)/python benchmarks/speed/$$name.py --peer-python $(PEERS)/bin/python --repetitions $(REPETITIONS) || exit 1; \
+	done
+
+$(PEERS)/.installed: benchmarks/speed/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
