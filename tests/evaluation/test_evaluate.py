@@ -6,7 +6,6 @@ import pytest
 
 import recvec as rv
 from recvec.errors import InputError, ValueRangeError
-from recvec.evaluation.significance import bootstrap_intervals
 
 
 def small() -> rv.Split:
@@ -88,24 +87,6 @@ def test_ratings_by_hand() -> None:
     assert result.metrics["mae"] == pytest.approx(5.5 / 3)
     low, high = result.intervals["rmse"]
     assert low <= result.metrics["rmse"] <= high
-
-
-def test_intervals_cover_the_mean_and_shrink_with_more_users() -> None:
-    rng = np.random.default_rng(0)
-    few, many = (rng.random((n, 1)) for n in (100, 10_000))
-    (low, high), (low_many, high_many) = bootstrap_intervals(few, np.ones(100))[0], bootstrap_intervals(many, np.ones(10_000))[0]
-    assert low < few.mean() < high
-    assert 5 < (high - low) / (high_many - low_many) < 20
-    # the width is that of the normal approximation
-    assert high_many - low_many == pytest.approx(2 * 1.96 * many.std() / 100, rel=0.15)
-
-
-def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(1)
-    covered = [
-        low <= 0.3 <= high for _ in range(60) for low, high in bootstrap_intervals((rng.random((200, 1)) < 0.3).astype(float), np.ones(200))
-    ]
-    assert np.mean(covered) > 0.85
 
 
 def test_block_size_changes_nothing(sample_split: rv.Split, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from recvec.errors import ValueRangeError
 from recvec.kernels.auc import auc_of_draws
+from recvec.kernels.blocks import even_blocks
 from recvec.kernels.resampling import DRAWS, draw_times, sums_of_draws, sums_of_pair_draws
 from recvec.types import F64, I32, Array
 
@@ -55,7 +56,7 @@ def bootstrap_intervals(
         values = _sums_of_clusters(values, clusters)
     rng, seed_rng = np.random.default_rng(seed), np.random.default_rng([seed, n_seeds])
     estimates = []
-    for size in _blocks(n_draws):
+    for size in _sizes(n_draws):
         drawn = sums_of_draws(values, draw_times(rng, len(values), size))  # (D, n_seeds m + m or 1)
         of_seeds = drawn[:, : n_seeds * m].reshape(size, n_seeds, m)
         shares = draw_times(seed_rng, n_seeds, size).T[:, :, None] / n_seeds  # (D, n_seeds, 1)
@@ -89,14 +90,15 @@ def two_way_intervals(
 
     Notes
     -----
-    The pigeonhole bootstrap of Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007. It is
-    conservative: its variance is at least about that of the estimate.
+    Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007. It is conservative: what differs between
+    users and between items enters as it should, what differs between single pairs enters three times. Where nothing but
+    pairs differs, intervals are 1.7 times as wide as they need be.
     """
     (user_at, n_users), (item_at, n_items) = _numbered(users), _numbered(items)
     values = np.column_stack([gains, shares])
     rng = np.random.default_rng(seed)
     estimates = []
-    for size in _blocks(n_draws):
+    for size in _sizes(n_draws):
         times = draw_times(rng, n_users, size), draw_times(rng, n_items, size)
         drawn = sums_of_pair_draws(user_at, item_at, values, *times)  # (D, m + 1)
         estimates.append(_ratio(drawn[:, :-1], drawn[:, -1:]))
@@ -118,12 +120,13 @@ def auc_interval(label: Array, score: Array, users: Array, *, seed: int = 0, lev
     Returns
     -------
     F64, shape (2,)
-        Lower and upper end; draws without both kinds of rows are left out. Cost: ``3 n n_draws`` additions.
+        Lower and upper end; draws without both kinds of rows are left out. Cost: sorting n scores, then ``n n_draws``
+        additions.
     """
     user_at, n_users = _numbered(users)
     rng = np.random.default_rng(seed)
-    values = [auc_of_draws(label, score, user_at, draw_times(rng, n_users, size)) for size in _blocks(n_draws)]
-    return _percentiles(np.concatenate(values)[:, None], level)[0]
+    values = auc_of_draws(label, score, user_at, (draw_times(rng, n_users, size) for size in _sizes(n_draws)))
+    return _percentiles(values[:, None], level)[0]
 
 
 def sign_flip(differences: F64, *, seed: int = 0, n_draws: int = N_FLIPS) -> float:
@@ -153,25 +156,24 @@ def sign_flip(differences: F64, *, seed: int = 0, n_draws: int = N_FLIPS) -> flo
 
     Notes
     -----
-    Fisher's randomisation test with drawn signs; for retrieval see Smucker, Allan and Carterette, CIKM 2007. Signs come
-    as bytes: the sums of eight differences under all 256 patterns of signs are tabled once. Cost: ``n n_draws / 8``
-    look-ups.
+    Fisher's randomisation test, with drawn signs; for retrieval see Smucker, Allan and Carterette, CIKM 2007. A byte of
+    random bits is the signs of eight differences, whose sums under all 256 patterns are tabled first. Cost:
+    ``n n_draws / 8`` look-ups.
     """
     if not np.isfinite(differences).all():
-        raise ValueRangeError(
-            "a difference is not a finite number; allowed: finite numbers; leave out users without a value on either side"
-        )
-    eights = np.pad(differences, (0, -len(differences) % 8)).reshape(-1, 8)  # (g, 8): a 0 changes no sum
+        raise ValueRangeError("a difference is not a finite number; allowed: finite numbers; leave out users without a value")
+    eights = np.pad(differences, (0, -len(differences) % 8)).reshape(-1, 8)  # (g, 8): a difference of 0 changes no sum
     signs = 1.0 - 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8)
-    tables = (eights[:, None, :] * signs).sum(axis=2).ravel()  # (g 256,)
-    starts = 256 * np.arange(len(eights))
-    least = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()
+    sums = np.zeros(n_draws)
     rng = np.random.default_rng(seed)
-    n_extreme = 0
-    for size in _blocks(n_draws):
-        patterns = rng.integers(0, 256, (size, len(eights)), dtype=np.uint8)
-        n_extreme += int((np.abs(tables[starts + patterns].sum(axis=1)) >= least).sum())
-    return (1 + n_extreme) / (1 + n_draws)
+    for some in even_blocks(len(eights), 1024):
+        tables = (eights[some] @ signs.T).ravel()  # (g 256,)
+        starts = np.arange(0, len(tables), 256)
+        for draws in even_blocks(n_draws, DRAWS):
+            patterns = rng.integers(0, 256, (len(sums[draws]), len(starts)), dtype=np.uint8)
+            sums[draws] += tables[starts + patterns].sum(axis=1)
+    least = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()
+    return float(1 + (np.abs(sums) >= least).sum()) / (1 + n_draws)
 
 
 def holm(p_values: F64) -> F64:
@@ -220,9 +222,9 @@ def not_below(differences: F64, reference_mean: float, *, margin: float = MARGIN
     return bool(low > -margin * reference_mean)
 
 
-def _blocks(n_draws: int) -> Iterator[int]:
-    """Cut the draws into blocks and return their sizes."""
-    return (min(DRAWS, n_draws - start) for start in range(0, n_draws, DRAWS))
+def _sizes(n_draws: int) -> Iterator[int]:
+    """Cut the draws into blocks."""
+    return (block.stop - block.start for block in even_blocks(n_draws, DRAWS))
 
 
 def _numbered(ids: Array) -> tuple[I32, int]:

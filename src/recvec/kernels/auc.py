@@ -3,6 +3,8 @@
 ``auc = P(score of a relevant entry > score of another entry) + P(equal) / 2``.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from recvec.errors import ValueRangeError
@@ -114,7 +116,7 @@ def auc(label: Array, score: Array, times: Array | None = None) -> float:
     label : array, shape (n,)
         1 where the row is relevant; 0, -1 or false where it is not.
     score : array, shape (n,)
-        Higher is better.
+        Higher is better. NaN counts as -inf.
     times : array, shape (n,), optional
         How often each row counts; by default once.
 
@@ -124,13 +126,12 @@ def auc(label: Array, score: Array, times: Array | None = None) -> float:
         ``(sum over pairs of a relevant and another row of t_i t_j ([s_i > s_j] + [s_i = s_j] / 2)) / sum over pairs of
         t_i t_j``; NaN where one kind of rows is absent. Cost: sorting n scores.
     """
-    rows = np.arange(len(label))
     counted = np.ones(len(label)) if times is None else np.asarray(times, dtype=np.float64)
-    return float(auc_of_draws(label, score, rows, counted[:, None])[0])
+    return float(auc_of_draws(label, score, np.arange(len(label)), [counted[:, None]])[0])
 
 
-def auc_of_draws(label: Array, score: Array, groups: Array, times: Array) -> F64:
-    """Return `auc` for several weightings of groups of rows: the scores are sorted once.
+def auc_of_draws(label: Array, score: Array, groups: Array, blocks: Iterable[Array]) -> F64:
+    """Return `auc` under several weightings of groups of rows; the scores are sorted once.
 
     Parameters
     ----------
@@ -138,18 +139,22 @@ def auc_of_draws(label: Array, score: Array, groups: Array, times: Array) -> F64
         As for `auc`.
     groups : integer array, shape (n,)
         The group of each row, such as its user.
-    times : array, shape (n_groups, D)
-        How often the rows of each group count, in each of D draws.
+    blocks : iterable of arrays, shape (n_groups, D)
+        How often the rows of each group count in each of D draws, block by block.
 
     Returns
     -------
-    F64, shape (D,)
-        Cost: sorting n scores, then ``3 n D`` additions.
+    F64, shape (n_draws,)
+        The blocks' draws one after the other; NaN where one kind of rows is absent. Cost: sorting n scores, then
+        ``n n_draws`` additions.
     """
-    order = np.argsort(score, kind="stable")
-    ascending = np.asarray(score)[order]
-    last = np.append(ascending[1:] != ascending[:-1], True)
-    return _auc_of_draws(np.asarray(label)[order] > 0, last, np.asarray(groups)[order], np.ascontiguousarray(times))
+    known = np.where(np.isnan(score), -np.inf, score)
+    order = np.argsort(known, kind="stable")
+    ascending = known[order]
+    last = np.ones(len(order), np.bool_)  # of the rows with one score
+    last[:-1] = ascending[1:] != ascending[:-1]
+    relevant, owners = np.asarray(label)[order] > 0, np.asarray(groups)[order]
+    return np.concatenate([_auc_of_draws(relevant, last, owners, np.ascontiguousarray(times)) for times in blocks])
 
 
 @compiled_exactly
