@@ -10,7 +10,7 @@ import polars as pl
 
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
-from recvec.errors import ValueRangeError
+from recvec.errors import NotSupportedError, ValueRangeError
 from recvec.kernels.similarity import Metric, nearest
 from recvec.types import F32, I32, Array, Json
 
@@ -242,3 +242,28 @@ def checked_k(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise ValueRangeError(f"k is {k}; allowed: a whole number, 1 or more")
     return int(k)
+
+
+def checked_histories(histories: Histories | None, n_items: int) -> Histories | None:
+    """Return the histories, or refuse those over another catalogue.
+
+    Raises
+    ------
+    ValueRangeError
+        Names both sizes.
+    """
+    if histories is not None and histories.n_items != n_items:
+        raise ValueRangeError(f"the histories are over {histories.n_items} items; allowed: the model's {n_items}")
+    return histories
+
+
+def refuse_context(method: Any, context: pl.DataFrame | None) -> None:
+    """Refuse a context, for models that do not use any.
+
+    Raises
+    ------
+    NotSupportedError
+        Where there is one.
+    """
+    if context is not None:
+        raise NotSupportedError(f"{method.name} does not use context; leave it out, or use fm")
