@@ -1,4 +1,4 @@
-"""Ranking by full scores, a block of queries at a time."""
+"""Ranking by full scores: items for a block of queries at a time, users for an item."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from recvec.contract.model import Ranked
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
 from recvec.kernels.topk import top_k_of_scores
-from recvec.types import Array
+from recvec.types import F32, Array
 
 ROWS_PER_BLOCK = 256  # queries whose scores of the whole catalogue are held at once
 
@@ -26,3 +26,11 @@ def ranked_in_blocks(scores: Any, n: int, k: int, exclude: Histories | None, can
     if not rows:
         return Ranked(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
     return Ranked(np.concatenate(rows), np.concatenate(best))
+
+
+def ranked_users(scores: F32, k: int, exclude: Histories | None, users: Array | None, runtime: Runtime | None) -> Ranked:
+    """Rank users by their scores, shape (B, n_users), for B items."""
+    left_out = None if exclude is None else exclude.exclude
+    executor = (runtime or Runtime()).executor
+    ready = np.ascontiguousarray(scores, dtype=np.float32)
+    return Ranked(*top_k_of_scores(ready, k, exclude=left_out, candidates=users, executor=executor))

@@ -7,10 +7,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from recvec.contract.model import Explanation, FoldIn, Model, Ranked, State, checked_histories, checked_k, checked_rows, refuse_context
+from recvec.contract.model import (
+    Explanation,
+    FoldIn,
+    Model,
+    Ranked,
+    State,
+    checked_histories,
+    checked_history,
+    checked_k,
+    checked_rows,
+    refuse_context,
+)
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
-from recvec.errors import NotSupportedError
 from recvec.kernels.topk import top_k
 from recvec.types import F32, Array, Json
 
@@ -93,9 +103,29 @@ class DotModel(Model):
         executor = (runtime or Runtime()).executor
         return Ranked(*top_k(queries, self.item_vectors, checked_k(k), exclude=left_out, candidates=allowed, executor=executor))
 
-    def explain(self, user: int, item: int) -> Explanation:
+    def audience(
+        self,
+        items: Array,
+        k: int = 100,
+        *,
+        exclude: Histories | None = None,
+        users: Array | None = None,
+        runtime: Runtime | None = None,
+    ) -> Ranked:
+        """See `Model.audience`; the item is the query, the users are the catalogue."""
+        wanted = self.item_vectors[checked_rows(items, self.n_items, "item")]
+        allowed = None if users is None else checked_rows(users, self.n_users, "user")
+        left_out = None if exclude is None else exclude.exclude
+        executor = (runtime or Runtime()).executor
+        return Ranked(*top_k(wanted, self.user_vectors, checked_k(k), exclude=left_out, candidates=allowed, executor=executor))
+
+    def explain(self, history: Histories, item: int) -> Explanation:
         """See `Model.explain`."""
-        raise NotSupportedError(f"{self.method.name} cannot explain a score yet; similar_items shows what its vectors have learned")
+        person = checked_history(history, self.n_items)
+        vector = self.item_vectors[checked_rows(np.asarray(item), self.n_items, "item")[0]]
+        parts, contributions = self.fold_in.parts(person, vector)
+        score = float(self.fold_in.queries(person, None)[0] @ vector) + self.offset
+        return Explanation(score=score, parts=parts, items=person.items, contributions=contributions)
 
     def state(self) -> State:
         """See `Model.state`."""

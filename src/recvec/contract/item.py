@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from recvec.contract.blocks import ROWS_PER_BLOCK, ranked_in_blocks
+from recvec.contract.blocks import ROWS_PER_BLOCK, ranked_in_blocks, ranked_users
 from recvec.contract.model import (
     Explanation,
     Model,
     Ranked,
     State,
     checked_histories,
+    checked_history,
     checked_k,
     checked_rows,
     refuse_context,
@@ -106,9 +107,33 @@ class ItemModel(Model):
         allowed = None if candidates is None else checked_rows(candidates, self.n_items, "item")
         return ranked_in_blocks(lambda at: self.scores(queries[at]), queries.shape[0], checked_k(k), exclude, allowed, runtime)
 
-    def explain(self, user: int, item: int) -> Explanation:
+    def audience(
+        self,
+        items: Array,
+        k: int = 100,
+        *,
+        exclude: Histories | None = None,
+        users: Array | None = None,
+        runtime: Runtime | None = None,
+    ) -> Ranked:
+        """See `Model.audience`; one column of the item-item matrix at a time."""
+        histories = self.trained.matrix()
+        scores = [histories @ self._influences(item) for item in checked_rows(items, self.n_items, "item")]
+        allowed = None if users is None else checked_rows(users, self.n_users, "user")
+        return ranked_users(np.array(scores).reshape(-1, self.n_users), checked_k(k), exclude, allowed, runtime)
+
+    def explain(self, history: Histories, item: int) -> Explanation:
         """See `Model.explain`."""
-        raise NotSupportedError(f"{self.method.name} cannot explain a score yet; similar_items shows what it has learned")
+        person = checked_history(history, self.n_items)
+        row = checked_rows(np.asarray(item), self.n_items, "item")[0]
+        contributions = person.weights * self._influences(row)[person.items]
+        score = float(self.scores(person.matrix(), np.array([row]))[0, 0])
+        return Explanation(score=score, parts={}, items=person.items, contributions=contributions)
+
+    def _influences(self, item: int) -> F32:
+        """Return what weight 1 of each item in a history adds to the score of `item`, shape (n_items,)."""
+        direct: F32 = self.weights[:, item] if isinstance(self.weights, np.ndarray) else self.weights[:, [item]].toarray()[:, 0]
+        return direct if self.into is None else direct + self.into @ self.item_vectors[item]
 
     def state(self) -> State:
         """See `Model.state`."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from recvec.contract.blocks import ranked_in_blocks
+from recvec.contract.blocks import ROWS_PER_BLOCK, ranked_in_blocks, ranked_users
 from recvec.contract.dot import DotModel
 from recvec.contract.model import (
     Explanation,
@@ -22,6 +22,7 @@ from recvec.contract.model import (
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
 from recvec.errors import NotSupportedError
+from recvec.kernels.blocks import even_blocks
 from recvec.types import F32, Array
 
 
@@ -104,7 +105,23 @@ class PairModel(Model):
         drawn = self.vectors.recommend(queries, n_drawn, exclude=exclude, candidates=candidates, runtime=runtime)
         return _rescored(self.scorer, queries, self.item_vectors, drawn.rows, k)
 
-    def explain(self, user: int, item: int) -> Explanation:
+    def audience(
+        self,
+        items: Array,
+        k: int = 100,
+        *,
+        exclude: Histories | None = None,
+        users: Array | None = None,
+        runtime: Runtime | None = None,
+    ) -> Ranked:
+        """See `Model.audience`; the network scores every user, whatever `n_candidates` is."""
+        wanted = checked_rows(items, self.n_items, "item")
+        allowed = None if users is None else checked_rows(users, self.n_users, "user")
+        blocks = even_blocks(self.n_users, ROWS_PER_BLOCK)
+        scores = [self.scores(self.user_vectors[block], wanted) for block in blocks]  # (b, B) each
+        return ranked_users(np.concatenate(scores).T, checked_k(k), exclude, allowed, runtime)
+
+    def explain(self, history: Histories, item: int) -> Explanation:
         """See `Model.explain`."""
         raise NotSupportedError(f"{self.method.name} scores by a network, which has no parts that add up; use a DotModel such as als")
 
