@@ -361,12 +361,15 @@ def test_the_parts_of_an_explanation_add_up_to_the_score(case: Case, model: Mode
 
 
 @only(lambda c: c.explains)
-def test_a_person_without_history_is_explained_as_well(model: Model) -> None:
-    nobody = Histories.empty(1, model.n_items)
-    found = model.explain(nobody, 3)
-    expected = model.scores(model.queries(histories=nobody), np.array([3]))[0, 0] + np.float32(getattr(model, "offset", 0.0))
-    assert sum(found.parts.values()) == pytest.approx(expected, rel=1e-5)
-    assert len(found.items) == len(found.contributions) == 0
+def test_strangers_are_explained_by_their_weights_and_by_nothing(model: Model) -> None:
+    for items, weights in (([0, 5, 40], [4.0, 1.0, 2.5]), ([], [])):
+        person = Histories.from_lists([items], model.n_items, [weights])
+        found = model.explain(person, 3)
+        expected = model.scores(model.queries(histories=person), np.array([3]))[0, 0] + np.float32(getattr(model, "offset", 0.0))
+        added = sum(found.parts.values()) + found.contributions.sum(dtype=np.float64)
+        size = sum(map(abs, found.parts.values())) + np.abs(found.contributions).sum(dtype=np.float64)
+        assert added == pytest.approx(expected, abs=1e-4 * size)
+        assert found.items.tolist() == items
 
 
 @only(lambda c: c.explains)

@@ -34,7 +34,7 @@ def test_it_is_the_kernel_over_the_pool(who: rv.Recommender, k: int, pool: int) 
 
 def test_lists_differ_more_and_leave_out_the_same(who: rv.Recommender) -> None:
     some = who.users.ids[:50]
-    best = who.recommend(some, k=10)["item_id"].unique()
+    best = who.recommend(some, k=10)["item_id"].unique(maintain_order=True)
     alike = []
     for level in (0.0, 0.5, 1.0):
         lists = who.recommend(some, k=10, diversity=level, deny=best[:20])
@@ -47,7 +47,7 @@ def test_lists_differ_more_and_leave_out_the_same(who: rv.Recommender) -> None:
                 who.items.rows(lists["item_id"]).reshape(50, 10), who.model.item_vectors, executor=who.runtime.executor
             ).mean()
         )
-    assert alike[0] > alike[1] + 0.1 > alike[2] + 0.1
+    assert alike[0] > alike[1] + 0.05 > alike[2] + 0.05
 
 
 def test_every_route_is_compared_by_the_vectors_of_the_model(who: rv.Recommender) -> None:

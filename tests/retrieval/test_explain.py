@@ -35,8 +35,15 @@ def test_the_parts_are_the_history_and_add_up_to_the_score_of_the_list(who: rv.R
     assert set(parts["item_id"]) == set(met)
     assert set(parts["part"]) == {"history"}
     assert set(parts["route"]) == {"stored"}
-    assert parts["contribution"].abs().is_sorted(descending=True)
     assert parts["contribution"].sum() == pytest.approx(best["score"][0], rel=1e-4)
+
+
+def test_what_speaks_against_an_item_stands_among_the_largest_parts(who: rv.Recommender) -> None:
+    worst = who.recommend(["u7"], k=1000)["item_id"][-1]
+    added = who.explain("u7", worst)["contribution"]
+    assert added.min() < 0 < added.max()
+    assert added.abs().is_sorted(descending=True)
+    assert not added.is_sorted(descending=True)
 
 
 def test_als_is_explained_by_the_persons_own_system(who: rv.Recommender) -> None:
