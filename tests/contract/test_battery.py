@@ -31,6 +31,7 @@ class Case:
     method: Method
     floor: float | None = None  # of hit_rate@10 on the sample; None: this method does not learn taste
     learns_blocks: bool = True
+    explains: bool = True
     registered: bool = True
 
     @property
@@ -40,15 +41,15 @@ class Case:
 
 CASES = [
     Case(rv.Popularity(), learns_blocks=False),
-    Case(rv.Random(embedding_dim=16), learns_blocks=False),
+    Case(rv.Random(embedding_dim=16), learns_blocks=False, explains=False),
     Case(rv.SVD(embedding_dim=16), floor=0.353),
     Case(rv.SVD(embedding_dim=16, task="rating"), learns_blocks=False),
     Case(rv.ALS(embedding_dim=16), floor=0.370),
     Case(rv.ALS(embedding_dim=20, epochs=3, solver="cholesky")),
     Case(DenseEASE(), floor=0.354, registered=False),
     Case(CoCounts(), learns_blocks=False, registered=False),
-    Case(TinyPair(), learns_blocks=False, registered=False),
-    Case(TinyPair(n_candidates=40), learns_blocks=False, registered=False),
+    Case(TinyPair(), learns_blocks=False, explains=False, registered=False),
+    Case(TinyPair(n_candidates=40), learns_blocks=False, explains=False, registered=False),
 ]
 IDS = [f"{c.label}-{n}" for n, c in enumerate(CASES)]
 
@@ -341,10 +342,80 @@ def test_missing_needs_are_named(case: Case, sample: rv.Dataset) -> None:
         case.method.fit(nothing)
 
 
+@only(lambda c: c.explains)
+def test_the_parts_of_an_explanation_add_up_to_the_score(case: Case, model: Model, histories: Histories) -> None:
+    users = np.arange(0, model.n_users, 97)
+    offset = getattr(model, "offset", 0.0)
+    scores = model.scores(model.queries(users)) + np.float32(offset)
+    for u, user in enumerate(users):
+        person = histories.take(np.array([user]))
+        for item in (0, 17, int(person.items[0])):  # the last one the person has met
+            found = model.explain(person, item)
+            added = sum(found.parts.values()) + found.contributions.sum(dtype=np.float64)
+            size = sum(map(abs, found.parts.values())) + np.abs(found.contributions).sum(dtype=np.float64)
+            assert added == pytest.approx(found.score, abs=1e-4 * size)
+            assert found.score == pytest.approx(scores[u, item], rel=1e-4, abs=1e-5 * size)
+            assert np.array_equal(found.items, person.items)
+            assert found.contributions.dtype == np.float32
+            assert found.contributions.shape == person.items.shape
+
+
+@only(lambda c: c.explains)
+def test_strangers_are_explained_by_their_weights_and_by_nothing(model: Model) -> None:
+    for items, weights in (([0, 5, 40], [4.0, 1.0, 2.5]), ([], [])):
+        person = Histories.from_lists([items], model.n_items, [weights])
+        found = model.explain(person, 3)
+        expected = model.scores(model.queries(histories=person), np.array([3]))[0, 0] + np.float32(getattr(model, "offset", 0.0))
+        added = sum(found.parts.values()) + found.contributions.sum(dtype=np.float64)
+        size = sum(map(abs, found.parts.values())) + np.abs(found.contributions).sum(dtype=np.float64)
+        assert added == pytest.approx(expected, abs=1e-4 * size)
+        assert found.items.tolist() == items
+
+
+@only(lambda c: c.explains)
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.explain(Histories.empty(2, m.n_items), 0), "an explanation is of one person, not of 2; give one history"),
+        (lambda m: m.explain(Histories.empty(1, 3), 0), "histories are over 3 items; allowed: the model's 600"),
+        (lambda m: m.explain(Histories.empty(1, 600), 600), "item row 600 does not exist; allowed: 0 to 599"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(model: Model, call: Any, message: str) -> None:
+    with pytest.raises(ValueRangeError, match=message):
+        call(model)
+
+
+@only(lambda c: not c.explains)
+def test_what_has_no_reasons_says_so(model: Model, histories: Histories) -> None:
+    with pytest.raises(NotSupportedError, match=r"; use a "):
+        model.explain(histories.take(np.array([0])), 0)
+
+
+def test_the_audience_is_the_top_of_the_column_of_scores(model: Model) -> None:
+    columns = model.scores(model.queries(np.arange(model.n_users)))[:, [5, 300]]
+    for users in (None, np.arange(3, 900, 2)):
+        allowed = np.arange(model.n_users) if users is None else users
+        lists = model.audience(np.array([5, 300]), 15, users=users)
+        assert lists.rows.shape == lists.scores.shape == (2, 15)
+        for b in range(2):
+            rows, scores = lists.rows[b], lists.scores[b]
+            assert set(rows.tolist()) <= set(allowed.tolist())
+            np.testing.assert_allclose(scores, np.sort(columns[allowed, b])[::-1][:15], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(scores, columns[rows, b], rtol=1e-4, atol=1e-5)
+            assert all(rows[j] < rows[j + 1] for j in np.flatnonzero(np.diff(scores) == 0))
+
+
+def test_an_audience_leaves_out_who_is_excluded(model: Model) -> None:
+    exclude = Histories.from_lists([[0, 4, 9], []], model.n_users)
+    lists = model.audience(np.array([5, 5]), model.n_users + 3, exclude=exclude)
+    assert lists.lengths.tolist() == [model.n_users - 3, model.n_users]
+    assert not {0, 4, 9} & set(lists.rows[0].tolist())
+
+
 def test_what_a_model_cannot_do_it_says_with_advice(case: Case, model: Model, sample: rv.Dataset) -> None:
     features = pl.DataFrame({"age": [3]})
     for call in (
-        lambda: model.explain(0, 0),
         lambda: model.item_queries(features),
         lambda: case.method.update(model, sample),
         lambda: model.queries(np.array([0]), context=features),
@@ -367,6 +438,9 @@ def test_what_a_model_cannot_do_it_says_with_advice(case: Case, model: Model, sa
         (lambda m: m.similar_items(np.array([600]), 3), "item row 600 does not exist; allowed: 0 to 599"),
         (lambda m: m.queries(histories=Histories.empty(1, 3)), "histories are over 3 items; allowed: the model's 600"),
         (lambda m: m.predict(np.array([0]), np.array([600])), "item row 600 does not exist"),
+        (lambda m: m.audience(np.array([600])), "item row 600 does not exist"),
+        (lambda m: m.audience(np.array([0]), users=np.array([1000])), "user row 1000 does not exist"),
+        (lambda m: m.audience(np.array([0]), 0), "k is 0; allowed"),
     ],
 )
 def test_bad_calls_get_one_clear_line(model: Model, call: Any, message: str) -> None:

@@ -36,7 +36,8 @@ def test_the_ladder_goes_down_as_less_is_known(who: rv.Recommender) -> None:
     assert set(who.recommend(["newcomer"])["route"]) == {"popular"}
     assert set(who.recommend_for(history=["i1", "i5"])["route"]) == {"history"}
     assert set(who.recommend_for()["route"]) == {"popular"}
-    assert set(who.recommend_for(attributes={"age_group": "25-34"})["route"]) == {"popular"}  # no rung for attributes here
+    assert set(who.recommend_for(attributes={})["route"]) == {"popular"}
+    assert set(who.recommend_for(history=["i1"], attributes={"age_group": "25-34"})["route"]) == {"history"}
     mixed = who.recommend(["newcomer", "u1", "newcomer"], k=2)
     assert mixed["user_id"].to_list() == ["newcomer"] * 2 + ["u1"] * 2 + ["newcomer"] * 2
     assert mixed["route"].to_list() == ["popular"] * 2 + ["stored"] * 2 + ["popular"] * 2
@@ -71,10 +72,20 @@ def test_candidates_are_the_only_items(who: rv.Recommender) -> None:
     assert set(who.recommend(["newcomer", "u1"], candidates=["i1", "i2", "unsold"])["item_id"]) <= {"i1", "i2", "unsold"}
 
 
+def test_attributes_that_nothing_can_use_are_refused(who: rv.Recommender) -> None:
+    with pytest.raises(NotSupportedError, match="no rung for attributes; leave attributes out for the popular list, or give"):
+        who.recommend_for(attributes={"age_group": "25-34"})
+    able = rv.Recommender(who.model, who.train, rungs={"attributes": rv.Popularity()})
+    assert set(able.recommend_for(attributes={"age_group": "25-34"})["route"]) == {"attributes"}
+    assert set(able.recommend(["newcomer"])["route"]) == {"attributes"}
+
+
 def test_rungs_can_be_given_or_left_out(who: rv.Recommender) -> None:
     alone = rv.Recommender(who.model, who.train, rungs={})
-    with pytest.raises(NotSupportedError, match="no rung for people without history"):
-        alone.recommend_for()
+    for call in (alone.recommend_for, lambda: alone.recommend(["u1", "newcomer"]), lambda: alone.explain("newcomer", "i1")):
+        with pytest.raises(NotSupportedError, match="no rung for people without history"):
+            call()
+    assert alone.recommend(["u1"]).equals(who.recommend(["u1"]))  # those with a history need no other rung
     other = rv.Recommender(who.model, who.train, rungs={"popular": rv.Random()})
     assert set(other.rungs) == {"popular"}
     assert other.recommend_for(k=3)["item_id"].to_list() != who.recommend_for(k=3)["item_id"].to_list()
@@ -99,6 +110,15 @@ def test_embeddings_come_with_ids(who: rv.Recommender) -> None:
     assert frame["embedding"].dtype == pl.List(pl.Float32)
     assert frame["id"].to_list() == who.users.ids.to_list()
     assert np.array_equal(np.array(frame["embedding"].to_list(), dtype=np.float32), who.model.user_vectors)
+
+
+def test_embeddings_of_attributes_are_for_methods_that_have_them(who: rv.Recommender) -> None:
+    with pytest.raises(NotSupportedError, match="als has no vectors of the values of 'age_group'; use user_embeddings or item_embeddings"):
+        who.attribute_embeddings("age_group")
+
+
+def test_titles_are_null_where_nothing_is_known(who: rv.Recommender) -> None:
+    assert who.titles(pl.Series(["unsold", None, "never heard of"])).to_list() == ["Unsold", None, None]
 
 
 def test_integer_ids_come_back_as_integers_and_may_be_given_as_text() -> None:

@@ -9,6 +9,7 @@ import recvec as rv
 from recvec.cli import output
 from recvec.cli.demo import demo
 from recvec.cli.evaluate import evaluate
+from recvec.cli.explain import explain
 from recvec.cli.fit import fit
 from recvec.cli.methods import methods
 from recvec.cli.recommend import recommend, similar
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, fit, evaluate, recommend, similar, methods):
+for command in (demo, fit, evaluate, recommend, similar, explain, methods):
     app.command()(command)
 
 

@@ -44,7 +44,7 @@ def show(frame: pl.DataFrame, title: str = "") -> None:
     if not on_terminal():
         _emit(frame.write_csv(separator="\t"))
         return
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=plain(title) or None, title_justify="left")
     for name, dtype in frame.schema.items():
         table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
@@ -58,6 +58,12 @@ def show(frame: pl.DataFrame, title: str = "") -> None:
 def say(line: str) -> None:
     """Print one line of result."""
     _emit(f"{line}\n")
+
+
+def note(line: str) -> None:
+    """Say something beside the result, on stderr, so that a pipe stays clean."""
+    if sys.stderr is not None:  # closed by the shell (2>&-)
+        print(f"recvec: {plain(line)}", file=sys.stderr)
 
 
 def _emit(text: str) -> None:

@@ -1,12 +1,14 @@
-"""``recvec recommend`` and ``recvec similar``: lists from a saved model."""
+"""``recvec recommend`` and ``recvec similar``: lists from a saved model, of items or of users."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 import recvec as rv
-from recvec.cli import options, output
+from recvec.cli import limits, options, output
+from recvec.kernels.diversity import check_diversity
 
 
 def recommend(
@@ -14,21 +16,62 @@ def recommend(
     user: Annotated[list[str] | None, typer.Option("--user", help="Known user; repeatable.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All users of the model.")] = False,
     history: Annotated[list[str] | None, typer.Option("--history", help="Item that a new person liked; repeatable.")] = None,
-    k: options.ListLength = 10,
+    item: Annotated[str | None, typer.Option("--item", help="Item whose audience is wanted; with --audience.")] = None,
+    audience: Annotated[bool, typer.Option("--audience", help="The best users for --item, without those who have met it.")] = False,
+    k: Annotated[int | None, typer.Option("--k", max=options.LONGEST, help="Length of the lists; 10, with --audience 100.")] = None,
+    candidates: Annotated[Path | None, typer.Option("--candidates", help="Table with item_id: the only items allowed.")] = None,
+    deny: Annotated[
+        Path | None, typer.Option("--deny", help="Table with item_id: never these; with user_id as well, not for that user.")
+    ] = None,
+    diversity: Annotated[float, typer.Option("--diversity", help="0: by score alone, up to 1: lists whose items differ.")] = 0.0,
     threads: options.ThreadCount = None,
     out: options.OutFile = None,
 ) -> None:
-    """Recommend items to known users, or to a new person by the items that they liked."""
-    if sum(map(bool, (user, everyone, history))) != 1:
-        raise rv.InputError("recommend takes one of --user ID, --all or --history ID; give exactly one kind")
+    """Recommend items to known users or to a new person by the items that they liked, or find the best users for an item."""
+    if sum(map(bool, (user, everyone, history, audience or item is not None))) != 1:
+        raise rv.InputError("recommend takes one of --user ID, --all, --history ID or --item ID --audience; give exactly one kind")
     output.check_frame_file(out)
+    check_diversity(diversity)
+    if audience or item is not None:
+        _check_audience(item, audience, limited=bool(candidates or deny or diversity))
+        who = _loaded(folder, threads)
+        deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for {item}")
+        return
+    tables = limits.read(candidates, deny, known_users=not history)
+    who = _loaded(folder, threads)
+    found, unknown = limits.known(who, tables)
+    wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, **found}
+    lists = who.recommend_for(history=history, **wanted) if history else who.recommend(user or who.users.ids, **wanted)
+    for line in unknown:
+        output.note(line)
+    if not len(lists):
+        output.note("nothing is left to recommend: every item has been met or is not allowed")
+    deliver(with_titles(who, lists), out, f"{who.model.method.name}: recommended items")
+
+
+def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
+    if item is None:
+        raise rv.InputError("--audience needs --item ID, the item whose users are wanted")
+    if not audience:
+        raise rv.InputError("--item goes with --audience, which lists users for it; for items like it use 'recvec similar --item'")
+    if limited:
+        raise rv.InputError("--audience lists users; --candidates, --deny and --diversity are for lists of items; leave them out")
+
+
+def _audience(who: rv.Recommender, item: str, k: int) -> pl.DataFrame:
+    users = who.audience(item, k)
+    if len(users) > 1 and users["score"].n_unique() == 1:
+        output.note(f"all users have the same score for {item}: {who.model.method.name} cannot tell them apart")
+    if not len(users):
+        output.note(f"no user is left: all who have a history have met {item}")
+    return users
+
+
+def _loaded(folder: Path, threads: int | None) -> rv.Recommender:
+    runtime = rv.Runtime(threads=threads)
     who = rv.load(folder)
-    who.runtime = rv.Runtime(threads=threads)
-    if history:
-        lists = who.recommend_for(history=history, k=k)
-    else:
-        lists = who.recommend(who.users.ids if everyone else user or [], k)
-    _deliver(with_titles(who, lists), out, f"{who.model.method.name}: recommended items")
+    who.runtime = runtime
+    return who
 
 
 def similar(
@@ -46,13 +89,12 @@ def similar(
     if metric not in ("cosine", "dot", "euclidean"):
         raise rv.InputError(f"--metric is '{metric}'; allowed: cosine, dot, euclidean")
     output.check_frame_file(out)
-    who = rv.load(folder)
-    who.runtime = rv.Runtime(threads=threads)
+    who = _loaded(folder, threads)
     if item is not None:
         lists = with_titles(who, who.similar_items(item, k, metric=metric))  # type: ignore[arg-type]
     else:
         lists = who.similar_users(str(user), k, metric=metric)  # type: ignore[arg-type]
-    _deliver(lists, out, f"{who.model.method.name}: nearest to {item if item is not None else user} by {metric}")
+    deliver(lists, out, f"{who.model.method.name}: nearest to {item if item is not None else user} by {metric}")
 
 
 def with_titles(who: rv.Recommender, lists: pl.DataFrame) -> pl.DataFrame:
@@ -61,7 +103,8 @@ def with_titles(who: rv.Recommender, lists: pl.DataFrame) -> pl.DataFrame:
     return lists if titles is None else lists.insert_column(lists.get_column_index("item_id") + 1, titles)
 
 
-def _deliver(lists: pl.DataFrame, out: "options.OutFile", title: str) -> None:
+def deliver(lists: pl.DataFrame, out: "options.OutFile", title: str) -> None:
+    """Show a table, or write it to a file and say so."""
     if out is None:
         output.show(lists, title)
     else:

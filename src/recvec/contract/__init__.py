@@ -1,10 +1,12 @@
 """The contract between methods and everything above them: recipes in, frozen models out."""
 
+from recvec.contract.dot import DotModel
 from recvec.contract.fold_in import LinearFoldIn, needs_history, no_new_items
 from recvec.contract.hyperparameters import param
-from recvec.contract.kinds import DotModel, ItemModel, PairModel, PairScorer
+from recvec.contract.item import ItemModel
 from recvec.contract.method import Cost, DataShape, Method, Training
 from recvec.contract.model import Explanation, FoldIn, Model, Ranked, State, checked_k, checked_rows
+from recvec.contract.pair import PairModel, PairScorer
 from recvec.contract.runtime import Runtime, Threads, available_cores
 
 __all__ = [

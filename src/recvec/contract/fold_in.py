@@ -53,19 +53,29 @@ class LinearFoldIn(FoldIn):
 
     def queries(self, histories: Histories | None, features: pl.DataFrame | None) -> F32:
         """Return the sums, shape (B, d)."""
-        known = needs_history(self.name, histories).matrix()
-        sums = sparse_dense(known, self.into, executor=Runtime().executor)
-        if self.scale == "degree":
-            size: F32 = np.sqrt(np.asarray(known.sum(axis=1), dtype=np.float32))
-        else:
-            size = np.sqrt(np.einsum("bd,bd->b", sums, sums))
-        size[size == 0] = 1
+        sums, size = self._sums(needs_history(self.name, histories))
         return sums / size[:, None]
 
     def item_queries(self, features: pl.DataFrame) -> F32:
         """See `FoldIn.item_queries`."""
         raise no_new_items(self.name)
 
+    def parts(self, history: Histories, vector: F32) -> tuple[Mapping[str, float], F32]:
+        """Return ``scale * w_i into_i . vector`` for each item of the history."""
+        _, size = self._sums(history)
+        return {}, history.weights * (self.into[history.items] @ vector) / size[0]
+
     def arrays(self) -> Mapping[str, Array]:
         """See `FoldIn.arrays`."""
         return {"into": self.into}
+
+    def _sums(self, histories: Histories) -> tuple[F32, F32]:
+        """Return the weighted sums, shape (B, d), and what to divide them by, shape (B,)."""
+        known = histories.matrix()
+        sums = sparse_dense(known, self.into, executor=Runtime().executor)
+        if self.scale == "degree":
+            size: F32 = np.sqrt(np.asarray(known.sum(axis=1), dtype=np.float32))
+        else:
+            size = np.sqrt(np.einsum("bd,bd->b", sums, sums))
+        size[size == 0] = 1
+        return sums, size

@@ -10,7 +10,7 @@ import polars as pl
 
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
-from recvec.errors import ValueRangeError
+from recvec.errors import NotSupportedError, ValueRangeError
 from recvec.kernels.similarity import Metric, nearest
 from recvec.types import F32, I32, Array, Json
 
@@ -55,20 +55,26 @@ class Ranked:
         return (self.rows >= 0).sum(axis=1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Explanation:
-    """Parts that add up to a score.
+    """Parts that add up to the score of a person and an item, up to float32 rounding.
 
     Parameters
     ----------
     score : float
-        The score of the pair.
+        The score, for ratings on the scale of the ratings before they are clipped.
     parts : mapping of str to float
-        Contribution of each part, such as ``"item 12"`` or ``"age=25-34"``.
+        Parts with a name of their own, such as ``"item bias"``.
+    items : I32, shape (n,)
+        Items of the person's history.
+    contributions : F32, shape (n,)
+        What each of them adds.
     """
 
     score: float
     parts: Mapping[str, float]
+    items: I32
+    contributions: F32
 
 
 class FoldIn(ABC):
@@ -96,6 +102,30 @@ class FoldIn(ABC):
         ------
         NotSupportedError
             Where the method knows items by their interactions only.
+        """
+
+    @abstractmethod
+    def parts(self, history: Histories, vector: F32) -> tuple[Mapping[str, float], F32]:
+        """Return what the score of an item is made of.
+
+        Parameters
+        ----------
+        history : Histories
+            Of one person.
+        vector : F32, shape (d + n_extra,)
+            Of the item.
+
+        Returns
+        -------
+        named : mapping of str to float
+            Parts that belong to no item of the history.
+        contributions : F32, shape (n,)
+            Of each item of the history.
+
+        Raises
+        ------
+        NotSupportedError
+            Where the score is no sum over the history.
         """
 
     def arrays(self) -> Mapping[str, Array]:
@@ -189,8 +219,49 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def explain(self, user: int, item: int) -> Explanation:
-        """Return the parts of a score."""
+    def audience(
+        self,
+        items: Array,
+        k: int = 100,
+        *,
+        exclude: Histories | None = None,
+        users: Array | None = None,
+        runtime: Runtime | None = None,
+    ) -> Ranked:
+        """Return the `k` known users with the largest score for each item, ties to the smaller row.
+
+        Parameters
+        ----------
+        items : array of int, shape (B,)
+            Item rows.
+        k : int
+            Length of the lists; beyond what is available they are shorter, see `Ranked.lengths`.
+        exclude : Histories, optional
+            User rows that must not appear, one row per item.
+        users : array of int, optional
+            The only user rows allowed.
+        runtime : Runtime, optional
+            Threads to use.
+        """
+
+    @abstractmethod
+    def explain(self, history: Histories, item: int) -> Explanation:
+        """Return the parts of the score of an item for a person with this history.
+
+        For a known user give the training history: folded in, it is the stored user again.
+
+        Parameters
+        ----------
+        history : Histories
+            Of one person.
+        item : int
+            Item row.
+
+        Raises
+        ------
+        NotSupportedError
+            Where the score has no parts that add up.
+        """
 
     @abstractmethod
     def state(self) -> State:
@@ -242,3 +313,42 @@ def checked_k(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise ValueRangeError(f"k is {k}; allowed: a whole number, 1 or more")
     return int(k)
+
+
+def checked_history(history: Histories, n_items: int) -> Histories:
+    """Return the history of one person, or refuse those of several and those over another catalogue.
+
+    Raises
+    ------
+    ValueRangeError
+        Names what is wrong.
+    """
+    if len(history) != 1:
+        raise ValueRangeError(f"an explanation is of one person, not of {len(history)}; give one history")
+    checked_histories(history, n_items)
+    return history
+
+
+def checked_histories(histories: Histories | None, n_items: int) -> Histories | None:
+    """Return the histories, or refuse those over another catalogue.
+
+    Raises
+    ------
+    ValueRangeError
+        Names both sizes.
+    """
+    if histories is not None and histories.n_items != n_items:
+        raise ValueRangeError(f"the histories are over {histories.n_items} items; allowed: the model's {n_items}")
+    return histories
+
+
+def refuse_context(method: Any, context: pl.DataFrame | None) -> None:
+    """Refuse a context, for models that do not use any.
+
+    Raises
+    ------
+    NotSupportedError
+        Where there is one.
+    """
+    if context is not None:
+        raise NotSupportedError(f"{method.name} does not use context; leave it out, or use fm")

@@ -19,6 +19,7 @@ Sources: Hu, Koren, Volinsky, ICDM 2008; Rendle, Krichene, Zhang, Koren, "Revisi
 recommendation benchmarks", RecSys 2022 (count-scaled regularization, start).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -31,7 +32,7 @@ from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.errors import DivergedError
 from recvec.kernels.least_squares import WeightedRows, gramian, half_step
-from recvec.types import F32
+from recvec.types import F32, F64, Array
 
 BALANCE = 10.0  # weight of all pairs over that of the observed ones; chosen on validation parts, benchmarks/tuning
 
@@ -108,8 +109,7 @@ def _start(n: int, d: int, rng: np.random.Generator) -> F32:
 def _solve(method: ALS, start: F32, entries: sp.csr_array, fixed: F32, runtime: Runtime, solver: str | None = None) -> F32:
     """Return the vectors that minimize L for the rows of `entries`, the other side held `fixed`."""
     a0 = np.float32(method.unobserved_weight)
-    counts = np.diff(entries.indptr)
-    reg = method.reg * (counts + method.unobserved_weight * len(fixed)) ** method.reg_exponent
+    reg = _regularization(method, np.diff(entries.indptr), len(fixed))
     return half_step(
         start,
         WeightedRows(entries.indptr, entries.indices, entries.data, entries.data),
@@ -120,6 +120,12 @@ def _solve(method: ALS, start: F32, entries: sp.csr_array, fixed: F32, runtime: 
         cg_steps=method.cg_steps,
         executor=runtime.executor,
     )
+
+
+def _regularization(method: ALS, counts: Array, n_fixed: int) -> F64:
+    """Return the regularization of rows with so many entries each, against a fixed side of `n_fixed` rows."""
+    reg: F64 = method.reg * (counts + method.unobserved_weight * n_fixed) ** method.reg_exponent
+    return reg
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,3 +152,19 @@ class LeastSquaresFoldIn(FoldIn):
     def item_queries(self, features: pl.DataFrame) -> F32:
         """See `FoldIn.item_queries`."""
         raise no_new_items(self.method.name)
+
+    def parts(self, history: Histories, vector: F32) -> tuple[Mapping[str, float], F32]:
+        """Return ``w_i q_i' A^-1 q_j`` for each item i of the history: the solution is linear in the sum of w_i q_i.
+
+        A is the person's system, solved in float64. Source: Hu, Koren, Volinsky 2008, section 5.
+        """
+        executor, d = Runtime().executor, len(vector)
+        known = self.item_vectors[history.items].astype(np.float64)  # (n, d)
+        reg = _regularization(self.method, history.lengths, len(self.item_vectors))[0]
+        base = self.method.unobserved_weight * gramian(self.item_vectors, executor=executor)
+
+        def contributions(vector: F32) -> F64:
+            system = base + known.T @ (known * history.weights[:, None]) + reg * np.eye(d)
+            return history.weights * (known @ np.linalg.solve(system, vector))
+
+        return {}, executor.map(contributions, [vector])[0].astype(np.float32)  # through the executor: BLAS on one thread

@@ -4,6 +4,7 @@ Vectors: user (1), item (count); cosine similarity of counts says nothing (all a
 compare counts. A person without history gets the same list. Cost: one pass over the interactions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,6 +53,10 @@ class Everyone(FoldIn):
         if people is None:
             raise InputError("a query needs users, histories or features; give one of them")
         return np.ones((len(people), 1), np.float32)
+
+    def parts(self, history: Histories, vector: F32) -> tuple[Mapping[str, float], F32]:
+        """Return the count; the history adds nothing."""
+        return {"interactions of the item": float(vector[0])}, np.zeros(len(history.items), np.float32)
 
     def item_queries(self, features: pl.DataFrame) -> F32:
         """See `FoldIn.item_queries`."""

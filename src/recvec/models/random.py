@@ -6,13 +6,18 @@ histories different ones. A person without history gets the zero vector, so that
 sparse product, n_interactions x d.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import polars as pl
 
-from recvec.contract import Cost, DataShape, DotModel, LinearFoldIn, Method, Runtime, State, Training, param
+from recvec.contract import Cost, DataShape, DotModel, FoldIn, LinearFoldIn, Method, Runtime, State, Training, param
 from recvec.data.dataset import Dataset
+from recvec.data.histories import Histories
+from recvec.errors import NotSupportedError
+from recvec.types import F32, Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,7 @@ class Random(Method):
         shape, scale = (dataset.n_items, self.embedding_dim), np.float32(self.embedding_dim**-0.5)
         item_vectors = training.rng.standard_normal(shape, dtype=np.float32) * scale
         hidden = training.rng.standard_normal(shape, dtype=np.float32) * scale
-        fold_in = LinearFoldIn(self.name, hidden, "unit")
+        fold_in = Noise(LinearFoldIn(self.name, hidden, "unit"))
         return DotModel(
             method=self,
             user_vectors=fold_in.queries(dataset.histories(), None),
@@ -40,10 +45,39 @@ class Random(Method):
 
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
-        return DotModel.restored(self, state, LinearFoldIn(self.name, state.arrays["fold_in.into"], "unit"))
+        return DotModel.restored(self, state, Noise(LinearFoldIn(self.name, state.arrays["fold_in.into"], "unit")))
 
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
         """One sparse product."""
         numbers = (shape.n_users + 2 * shape.n_items) * self.embedding_dim
         work = 2 * shape.n_interactions * self.embedding_dim
         return Cost(operations=work, bytes_moved=2 * work, memory=4 * numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Noise(FoldIn):
+    """Sums of hidden vectors, whose parts mean nothing.
+
+    Parameters
+    ----------
+    hidden : LinearFoldIn
+        The sums.
+    """
+
+    hidden: LinearFoldIn
+
+    def queries(self, histories: Histories | None, features: pl.DataFrame | None) -> F32:
+        """See `FoldIn.queries`."""
+        return self.hidden.queries(histories, features)
+
+    def item_queries(self, features: pl.DataFrame) -> F32:
+        """See `FoldIn.item_queries`."""
+        return self.hidden.item_queries(features)
+
+    def parts(self, history: Histories, vector: F32) -> tuple[Mapping[str, float], F32]:
+        """Refuse: the parts would add up, and explain nothing."""
+        raise NotSupportedError("random has no reasons for its scores; use a method that learns, such as als or svd")
+
+    def arrays(self) -> Mapping[str, Array]:
+        """See `FoldIn.arrays`."""
+        return self.hidden.arrays()

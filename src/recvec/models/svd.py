@@ -177,6 +177,12 @@ class RatingFoldIn(FoldIn):
         projected = sparse_dense(residuals, self.vectors, executor=Runtime().executor)
         return np.column_stack([projected, bias, np.ones_like(bias)])
 
+    def parts(self, history: Histories, vector: F32) -> tuple[Mapping[str, float], F32]:
+        """Return mean and biases, and ``e_ui V_i . V_j`` for each item i that the person has rated."""
+        residuals, bias = self.residuals(history)
+        named = {"mean rating": self.mean, "user bias": float(bias[0] * vector[-2]), "item bias": float(vector[-1])}
+        return named, residuals.data * (self.vectors[history.items] @ vector[:-2])
+
     def item_queries(self, features: pl.DataFrame) -> F32:
         """See `FoldIn.item_queries`."""
         raise no_new_items(self.method.name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,14 +12,17 @@ from recvec.data.dataset import Dataset, Value
 from recvec.data.histories import Histories
 from recvec.data.vocabulary import Vocabulary
 from recvec.errors import InputError, NotSupportedError
+from recvec.kernels.diversity import check_diversity
 from recvec.kernels.similarity import Metric
 from recvec.models.popularity import Popularity
+from recvec.retrieval.diversity import diverse_lists
+from recvec.retrieval.explaining import explain_known
+from recvec.retrieval.frames import embeddings_frame, lists_frame, one_list, parts_frame
+from recvec.retrieval.ladder import ROUTES, Ladder
+from recvec.retrieval.limits import Denials, Id, allowed_items, denials, denied_to_users, either
 from recvec.types import I32, Array
 
-Route = Literal["stored", "history", "attributes", "popular"]
-ROUTES: tuple[Route, ...] = ("stored", "history", "attributes", "popular")
-
-Id = int | str
+__all__ = ["ROUTES", "Recommender"]
 
 
 class Recommender:
@@ -62,12 +65,7 @@ class Recommender:
         if unknown:
             raise InputError(f"there is no rung '{unknown[0]}'; allowed: attributes, popular")
         self.rungs = {name: rung if isinstance(rung, Model) else rung.fit(train) for name, rung in wanted.items()}
-        for name, part in {"the model": model, **self.rungs}.items():
-            if (part.n_users, part.n_items) != (train.n_users, train.n_items):
-                raise InputError(
-                    f"{name} knows {part.n_users} users and {part.n_items} items, the data have {train.n_users} and "
-                    f"{train.n_items}; fit it on the same dataset"
-                )
+        self._ladder = Ladder(model=model, rungs=self.rungs, train=train)
 
     def __repr__(self) -> str:
         return f"Recommender({self.model.method.name}, {self.train.n_users:,} users, {self.train.n_items:,} items)"
@@ -99,7 +97,15 @@ class Recommender:
 
     # ------------------------------------------------------------ lists of items
 
-    def recommend(self, users: Iterable[Id] | pl.Series, k: int = 10, *, candidates: Iterable[Id] | None = None) -> pl.DataFrame:
+    def recommend(
+        self,
+        users: Iterable[Id] | pl.Series,
+        k: int = 10,
+        *,
+        candidates: Iterable[Id] | None = None,
+        deny: Denials | None = None,
+        diversity: float = 0.0,
+    ) -> pl.DataFrame:
         """Return the best `k` items of known users, without those in their training history.
 
         Parameters
@@ -110,32 +116,43 @@ class Recommender:
             Length of the lists; beyond the catalogue they are shorter.
         candidates : iterable of ids, optional
             The only items allowed.
+        deny : iterable of ids, or a table, optional
+            Items that must not appear: ids, or the column item_id. In a table that has user_id as well, each row is
+            for that user only. Ids that the vocabulary does not hold deny nothing.
+        diversity : float
+            0: the best by score. Up to 1: of the best ``max(100, 5 k)``, those that differ more from each other, by
+            maximal marginal relevance over the item vectors (see `recvec.kernels.diversity`).
 
         Returns
         -------
         polars.DataFrame
-            user_id, item_id, score, rank (from 1), route.
+            user_id, item_id, score, rank (from 1), route. The score is the model's, also where diversity has
+            changed the order.
 
         Raises
         ------
         UnknownUserError, UnknownItemError
             For an id that the vocabulary does not hold; the nearest ids are named.
         ValueRangeError
-            For a k that is not a whole number of 1 or more.
+            For a k that is not a whole number of 1 or more, or a diversity outside 0 to 1.
         """
+        check_diversity(diversity)
         rows, k = self.users.rows(users), min(checked_k(k), self.train.n_items)
-        allowed = None if candidates is None else self.items.rows(candidates)
+        denied = denials(deny)
+        allowed = allowed_items(self.items, candidates, denied)
+        own = denied_to_users(self.train, denied)
         warm = self.histories.lengths[rows] > 0
-        parts = []
-        for route, model, mine in (("stored", self.model, warm), (*self._cold, ~warm)):
+        nobody = Ranked(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
+        parts = [lists_frame(nobody, "stored", rows, self.items, self.users.ids[rows])]
+        for mine in (warm, ~warm):
             at = np.flatnonzero(mine)
             if len(at):
-                queries = model.queries(rows[at])
+                route, model = self._ladder.known(warm=bool(warm[at[0]]))
                 exclude = self.histories.take(rows[at])
-                lists = model.recommend(queries, k, exclude=exclude, candidates=allowed, runtime=self.runtime)
-                parts.append(self._frame(lists, route, at, rows[at]))
-        if not parts:
-            return self._frame(Ranked(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)), "stored", rows, rows).drop("place")
+                if own is not None:
+                    exclude = either(exclude, own.take(rows[at]))
+                lists = self._lists(model, model.queries(rows[at]), k, exclude, allowed, diversity)
+                parts.append(lists_frame(lists, route, at, self.items, self.users.ids[rows[at]]))
         return pl.concat(parts).sort("place", "rank").drop("place")
 
     def recommend_for(
@@ -146,6 +163,8 @@ class Recommender:
         attributes: Mapping[str, object] | None = None,
         k: int = 10,
         candidates: Iterable[Id] | None = None,
+        deny: Denials | None = None,
+        diversity: float = 0.0,
     ) -> pl.DataFrame:
         """Return the best `k` items for a person described by a history, by attributes, or by nothing.
 
@@ -157,9 +176,9 @@ class Recommender:
             Strength (or rating, for rating models) of each item of the history; 1 by default (the mean
             rating, for rating models).
         attributes : mapping, optional
-            Attributes of the person, for the rung ``attributes``.
-        k, candidates
-            As in `recommend`.
+            Attributes of the person, for the rung ``attributes``; a history goes first.
+        k, candidates, deny, diversity
+            As in `recommend`; denied items are those of this one person.
 
         Returns
         -------
@@ -170,91 +189,146 @@ class Recommender:
         ------
         UnknownItemError
             For an item of the history that the vocabulary does not hold.
+        NotSupportedError
+            Where nothing but attributes is given, and the model has no rung for them.
         """
+        check_diversity(diversity)
+        denied = denials(deny)
+        if denied is not None and "user_id" in denied.columns:
+            raise InputError("deny names users, but this person is not one of them; allowed: item ids; leave user_id out")
+        allowed = allowed_items(self.items, candidates, denied)
+        person = self._person(history, weights)
+        route, model, queries = self._ladder.door(person, attributes)
+        lists = self._lists(model, queries, min(checked_k(k), self.train.n_items), person, allowed, diversity)
+        return lists_frame(lists, route, np.zeros(1, np.int32), self.items, None).drop("place")
+
+    def _person(self, history: Sequence[Id] | None, weights: Sequence[float] | None) -> Histories:
+        """Return the history of someone who need not be known."""
         rows = [] if history is None else self.items.rows(history).tolist()
         if weights is not None and len(weights) != len(rows):
             raise InputError(f"{len(weights)} weights for a history of {len(rows)} items; allowed: one weight per item")
         given = [[self._usual_weight] * len(rows) if weights is None else list(weights)]
-        person = Histories.from_lists([rows], self.train.n_items, given)
-        route, model, queries = self._door(person, attributes)
-        allowed = None if candidates is None else self.items.rows(candidates)
-        lists = model.recommend(queries, min(checked_k(k), self.train.n_items), exclude=person, candidates=allowed, runtime=self.runtime)
-        return self._frame(lists, route, np.zeros(1, np.int32), None).drop("place")
+        return Histories.from_lists([rows], self.train.n_items, given)
+
+    def _lists(self, model: Model, queries: Any, k: int, exclude: Histories, allowed: I32 | None, diversity: float) -> Ranked:
+        """Return lists by score or, with diversity, re-ranked by the vectors of the model, also on the rungs below."""
+        limits: dict[str, Any] = {"exclude": exclude, "candidates": allowed, "runtime": self.runtime}
+        if diversity == 0:
+            return model.recommend(queries, k, **limits)
+        vectors = self.model.item_vectors
+        plain = vectors[:, : vectors.shape[1] - self.model.n_extra]
+        return diverse_lists(model, queries, k, diversity, vectors=plain, **limits)
 
     @property
     def _usual_weight(self) -> float:
         return float(self.histories.weights.mean()) if self.history_value == "rating" and len(self.histories.items) else 1.0
 
-    @cached_property
-    def _cold(self) -> tuple[Route, Model]:
-        """The rung for vocabulary users without history: by attributes where there are some, else popular."""
-        if "attributes" in self.rungs and self.train.user_features is not None:
-            return "attributes", self.rungs["attributes"]
-        return "popular", self._popular
+    # ------------------------------------------------------------ reasons, and lists of users
 
-    @property
-    def _popular(self) -> Model:
-        if "popular" not in self.rungs:
-            raise NotSupportedError("this model has no rung for people without history; fit it again without --rungs none")
-        return self.rungs["popular"]
+    def explain(self, user: Id, item: Id) -> pl.DataFrame:
+        """Return what the score of an item is made of, for a known user; the items of the history are its parts.
 
-    def _door(self, person: Histories, attributes: Mapping[str, object] | None) -> tuple[Route, Model, Array]:
-        """Return the first rung that can answer, and its query."""
-        if len(person.items):
-            return "history", self.model, self.model.queries(histories=person)
-        if attributes and "attributes" in self.rungs:
-            model = self.rungs["attributes"]
-            return "attributes", model, model.queries(features=pl.DataFrame([dict(attributes)]))
-        return "popular", self._popular, self._popular.queries(histories=person)
+        Parameters
+        ----------
+        user, item : id
+            Of the vocabulary. The user may have met the item; then its own contribution is among the parts.
+
+        Returns
+        -------
+        polars.DataFrame
+            part, item_id, contribution, route. First the parts with a name, such as ``item bias``, without item_id;
+            then the part ``history`` once for each item that the user has met, the largest contributions first, those
+            of 0 left out. They add up to the score of `recommend`, for ratings to the rating before it is clipped.
+
+        Raises
+        ------
+        UnknownUserError, UnknownItemError
+            For an id that the vocabulary does not hold.
+        NotSupportedError
+            Where the score of this model has no parts that add up.
+        """
+        row, wanted = self.users.rows([user]), int(self.items.rows([item])[0])
+        person = self.histories.take(row)
+        route, model = self._ladder.known(warm=len(person.items) > 0)
+        return parts_frame(explain_known(model, int(row[0]), person, wanted), route, self.items)
+
+    def explain_for(self, *, item: Id, history: Sequence[Id] | None = None, weights: Sequence[float] | None = None) -> pl.DataFrame:
+        """Return what the score of an item is made of, for a person described by a history or by nothing; see `explain`.
+
+        Parameters
+        ----------
+        item : id
+            Item of the vocabulary.
+        history, weights
+            As in `recommend_for`.
+        """
+        person, wanted = self._person(history, weights), int(self.items.rows([item])[0])
+        route, model, _ = self._ladder.door(person, None)
+        return parts_frame(model.explain(person, wanted), route, self.items)
+
+    def audience(self, item: Id, k: int = 100, *, exclude_known: bool = True) -> pl.DataFrame:
+        """Return the `k` users to whom an item suits best: user_id, score, rank.
+
+        Only users with a training history are listed: of the others the model knows nothing. Scores of two users
+        are as comparable as the method makes them: `als` aims at 1 for everyone, `svd` gives larger scores to users
+        with longer vectors.
+
+        Parameters
+        ----------
+        item : id
+            Item of the vocabulary.
+        k : int
+            Length of the list; where fewer users remain it is shorter.
+        exclude_known : bool
+            Leave out the users who have met the item.
+        """
+        row, k = self.items.rows([item]), min(checked_k(k), self.train.n_users)
+        warm = self.histories.lengths > 0
+        listed = None if warm.all() else np.flatnonzero(warm)  # None spares a copy of the vectors
+        met = self._who_met(int(row[0])) if exclude_known else np.zeros(0, np.int32)
+        exclude = Histories.from_lists([met], self.train.n_users)
+        return one_list(self.model.audience(row, k, exclude=exclude, users=listed, runtime=self.runtime), self.users)
+
+    def _who_met(self, item: int) -> Array:
+        """Return the rows of the users whose history holds an item row."""
+        at = np.flatnonzero(self.histories.items == item)
+        return np.searchsorted(self.histories.indptr, at, side="right") - 1
 
     # ------------------------------------------------------------ neighbours and vectors
 
     def similar_items(self, item: Id, k: int = 10, *, metric: Metric = "cosine") -> pl.DataFrame:
         """Return the `k` nearest items of an item: item_id, score, rank."""
         lists = self.model.similar_items(self.items.rows([item]), min(checked_k(k), len(self.items)), metric=metric, runtime=self.runtime)
-        return _listed(lists, self.items)
+        return one_list(lists, self.items)
 
     def similar_users(self, user: Id, k: int = 10, *, metric: Metric = "cosine") -> pl.DataFrame:
         """Return the `k` nearest users of a user: user_id, score, rank."""
         lists = self.model.similar_users(self.users.rows([user]), min(checked_k(k), len(self.users)), metric=metric, runtime=self.runtime)
-        return _listed(lists, self.users)
+        return one_list(lists, self.users)
 
     def user_embeddings(self) -> pl.DataFrame:
         """Return id and embedding (list of Float32, extra columns included) of every user."""
-        return _embeddings(self.model.user_vectors, self.users)
+        return embeddings_frame(self.model.user_vectors, self.users)
 
     def item_embeddings(self) -> pl.DataFrame:
         """Return id and embedding (list of Float32, extra columns included) of every item."""
-        return _embeddings(self.model.item_vectors, self.items)
+        return embeddings_frame(self.model.item_vectors, self.items)
+
+    def attribute_embeddings(self, column: str) -> pl.DataFrame:
+        """Return id and embedding of every value of an attribute.
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method has no vectors of attributes.
+        """
+        name = self.model.method.name
+        raise NotSupportedError(f"{name} has no vectors of the values of '{column}'; use user_embeddings or item_embeddings")
 
     def titles(self, ids: pl.Series) -> pl.Series | None:
         """Return the titles of items, null where unknown; None without a column of titles."""
         features = self.train.item_features
         if features is None or features.title is None:
             return None
-        return features.frame[features.title][self.items.rows(ids)].alias("title")
-
-    def _frame(self, lists: Ranked, route: str, place: Array, users: I32 | None) -> pl.DataFrame:
-        """Turn lists into rows with ids; `place` keeps the order in which people were asked for."""
-        real = lists.rows >= 0
-        person, rank = np.nonzero(real)
-        columns = {} if users is None else {"user_id": self.users.ids[users[person]]}
-        columns["item_id"] = self.items.ids[lists.rows[real]]
-        columns["score"] = pl.Series(lists.scores[real], dtype=pl.Float32)
-        columns["rank"] = pl.Series(rank + 1, dtype=pl.Int32)
-        columns["route"] = pl.Series([route], dtype=pl.String).new_from_index(0, len(person))
-        columns["place"] = pl.Series(np.asarray(place)[person], dtype=pl.Int64)
-        return pl.DataFrame(columns)
-
-
-def _listed(lists: Ranked, vocabulary: Vocabulary) -> pl.DataFrame:
-    real = lists.rows[0] >= 0
-    ids = vocabulary.ids[lists.rows[0][real]]
-    rank = pl.Series("rank", np.arange(1, real.sum() + 1), dtype=pl.Int32)
-    return pl.DataFrame([ids, pl.Series("score", lists.scores[0][real], dtype=pl.Float32), rank])
-
-
-def _embeddings(vectors: Array, vocabulary: Vocabulary) -> pl.DataFrame:
-    width = vectors.shape[1]
-    listed = pl.Series("embedding", vectors, dtype=pl.Array(pl.Float32, width)).arr.to_list()
-    return pl.DataFrame([vocabulary.ids.alias("id"), listed])
+        rows = self.items.lookup(ids)
+        return features.frame[features.title][np.maximum(rows, 0)].set(pl.Series(rows < 0), None).alias("title")

@@ -1,0 +1,150 @@
+"""Models in which a network scores pairs of vectors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from recvec.contract.blocks import ROWS_PER_BLOCK, ranked_in_blocks, ranked_users
+from recvec.contract.dot import DotModel
+from recvec.contract.model import (
+    Explanation,
+    FoldIn,
+    Model,
+    Ranked,
+    State,
+    checked_k,
+    checked_rows,
+    refuse_context,
+)
+from recvec.contract.runtime import Runtime
+from recvec.data.histories import Histories
+from recvec.errors import NotSupportedError
+from recvec.kernels.blocks import even_blocks
+from recvec.types import F32, Array
+
+
+class PairScorer(Protocol):
+    """A network that scores pairs of vectors."""
+
+    def __call__(self, queries: F32, items: F32) -> F32:
+        """Return scores, shape (B, n), of queries (B, d) against item vectors (n, d)."""
+        ...
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Return what must be saved to build the network again."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PairModel(Model):
+    """A network scores pairs of the vectors of a `DotModel`.
+
+    Parameters
+    ----------
+    vectors : DotModel
+        The vectors, their fold-in, and the dot product that draws candidates.
+    scorer : PairScorer
+        The network.
+    n_candidates : int, optional
+        How many items the dot product draws for re-scoring; by default all are scored, which is exact.
+    """
+
+    vectors: DotModel
+    scorer: PairScorer
+    n_candidates: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("method", "user_vectors", "item_vectors", "n_extra", "curve"):
+            object.__setattr__(self, name, getattr(self.vectors, name))
+
+    def queries(
+        self,
+        users: Array | None = None,
+        *,
+        histories: Histories | None = None,
+        features: pl.DataFrame | None = None,
+        context: pl.DataFrame | None = None,
+    ) -> F32:
+        """See `Model.queries`."""
+        return self.vectors.queries(users, histories=histories, features=features, context=context)
+
+    def item_queries(self, features: pl.DataFrame) -> F32:
+        """See `Model.item_queries`."""
+        return self.vectors.item_queries(features)
+
+    def scores(self, queries: F32, items: Array | None = None) -> F32:
+        """See `Model.scores`."""
+        vectors = self.item_vectors if items is None else self.item_vectors[checked_rows(items, self.n_items, "item")]
+        return self.scorer(queries, vectors)
+
+    def predict(self, users: Array, items: Array, *, context: pl.DataFrame | None = None) -> F32:
+        """See `Model.predict`."""
+        refuse_context(self.method, context)
+        people, things = checked_rows(users, self.n_users, "user"), checked_rows(items, self.n_items, "item")
+        pairs = [self.scorer(self.user_vectors[[u]], self.item_vectors[[i]])[0, 0] for u, i in zip(people, things, strict=True)]
+        return np.asarray(pairs, dtype=np.float32)
+
+    def recommend(
+        self,
+        queries: F32,
+        k: int = 10,
+        *,
+        exclude: Histories | None = None,
+        candidates: Array | None = None,
+        runtime: Runtime | None = None,
+    ) -> Ranked:
+        """See `Model.recommend`; exact unless `n_candidates` is set."""
+        k = checked_k(k)
+        if self.n_candidates is None:
+            allowed = None if candidates is None else checked_rows(candidates, self.n_items, "item")
+            return ranked_in_blocks(lambda at: self.scores(queries[at]), len(queries), k, exclude, allowed, runtime)
+        n_drawn = max(k, self.n_candidates)
+        drawn = self.vectors.recommend(queries, n_drawn, exclude=exclude, candidates=candidates, runtime=runtime)
+        return _rescored(self.scorer, queries, self.item_vectors, drawn.rows, k)
+
+    def audience(
+        self,
+        items: Array,
+        k: int = 100,
+        *,
+        exclude: Histories | None = None,
+        users: Array | None = None,
+        runtime: Runtime | None = None,
+    ) -> Ranked:
+        """See `Model.audience`; the network scores every user, whatever `n_candidates` is."""
+        wanted = checked_rows(items, self.n_items, "item")
+        allowed = None if users is None else checked_rows(users, self.n_users, "user")
+        blocks = even_blocks(self.n_users, ROWS_PER_BLOCK)
+        scores = [self.scores(self.user_vectors[block], wanted) for block in blocks]  # (b, B) each
+        return ranked_users(np.concatenate(scores).T, checked_k(k), exclude, allowed, runtime)
+
+    def explain(self, history: Histories, item: int) -> Explanation:
+        """See `Model.explain`."""
+        raise NotSupportedError(f"{self.method.name} scores by a network, which has no parts that add up; use a DotModel such as als")
+
+    def state(self) -> State:
+        """See `Model.state`."""
+        base = self.vectors.state()
+        network = {f"scorer.{name}": array for name, array in self.scorer.arrays().items()}
+        return State({**base.arrays, **network}, {**base.meta, "kind": "pair", "n_candidates": self.n_candidates})
+
+    @staticmethod
+    def restored(method: Any, state: State, fold_in: FoldIn, scorer: PairScorer) -> "PairModel":
+        """Build the model of `state` again; the method supplies its fold-in and its network."""
+        n: Any = state.meta["n_candidates"]
+        return PairModel(vectors=DotModel.restored(method, state, fold_in), scorer=scorer, n_candidates=n)
+
+
+def _rescored(scorer: PairScorer, queries: F32, items: F32, drawn: Array, k: int) -> Ranked:
+    """Order drawn candidates by the network; ties to the smaller row."""
+    rows = np.full((len(queries), k), -1, np.int32)
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    for b, candidates in enumerate(drawn):
+        mine = np.sort(candidates[candidates >= 0])
+        scores = scorer(queries[[b]], items[mine])[0]
+        top = np.argsort(-scores, kind="stable")[:k]
+        rows[b, : len(top)], best[b, : len(top)] = mine[top], scores[top]
+    return Ranked(rows, best)

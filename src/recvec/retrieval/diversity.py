@@ -1,0 +1,46 @@
+"""Lists whose items differ: a pool by score, re-ranked by maximal marginal relevance (`recvec.kernels.diversity`)."""
+
+from typing import Any
+
+import numpy as np
+
+from recvec.contract import Model, Ranked, Runtime
+from recvec.data.histories import Histories
+from recvec.kernels.blocks import even_blocks
+from recvec.kernels.diversity import mmr
+from recvec.types import F32, I32
+
+POOL = 100  # items from which a list is picked, at least
+POOL_PER_ITEM = 5  # ... and for each item of the list
+PEOPLE_PER_BLOCK = 4096  # whose pools are held at once
+
+
+def diverse_lists(
+    model: Model,
+    queries: Any,
+    k: int,
+    diversity: float,
+    *,
+    vectors: F32,
+    exclude: Histories,
+    candidates: I32 | None,
+    runtime: Runtime,
+) -> Ranked:
+    """Return lists of `k` items, picked from the best ``max(100, 5 k)`` of each person.
+
+    Parameters
+    ----------
+    model, queries, k, exclude, candidates, runtime
+        As in `Model.recommend`.
+    diversity : float
+        See `recvec.kernels.diversity.mmr`.
+    vectors : F32, shape (n_items, d)
+        What the items are compared by.
+    """
+    size = min(max(POOL, POOL_PER_ITEM * k), model.n_items)
+    parts = []
+    for block in even_blocks(len(exclude), PEOPLE_PER_BLOCK):
+        left_out = exclude.take(np.arange(block.start, block.stop))
+        pool = model.recommend(queries[block], size, exclude=left_out, candidates=candidates, runtime=runtime)
+        parts.append(mmr(pool.rows, pool.scores, vectors, k, diversity, executor=runtime.executor))
+    return Ranked(*(np.concatenate(part) for part in zip(*parts, strict=True)))
