@@ -10,7 +10,7 @@ import pytest
 import recvec as rv
 from recvec.contract import Cost, DataShape, DotModel, LinearFoldIn, Method, Runtime, State, Training, param
 from recvec.data.dataset import Dataset
-from recvec.errors import InputError
+from recvec.errors import InputError, ValueRangeError
 from recvec.kernels.metrics import RANKING
 
 
@@ -341,3 +341,35 @@ def test_every_metric_is_reported_for_every_length(sample_split: rv.Split) -> No
     content = result.json()
     assert set(content["metrics"]) == set(content["intervals"]) == set(content["by_seed"]) == set(result.metrics)
     assert content["intervals"]["gini@7"] == [None, None]
+
+
+# ---------------------------------------------------------------- diversity
+
+
+def test_the_cost_of_diversity_is_measured_beside_the_plain_lists(sample_split: rv.Split) -> None:
+    model = rv.ALS(embedding_dim=16).fit(sample_split.train)
+    plain, result = rv.evaluate(model, sample_split, k=(5, 10)), rv.evaluate(model, sample_split, k=(5, 10), diversity=0.8)
+    assert {name: result.metrics[name] for name in plain.metrics} == dict(plain.metrics)
+    for k in (5, 10):
+        assert result.metrics[f"ndcg_diverse@{k}"] < plain.metrics[f"ndcg@{k}"]
+        assert result.metrics[f"similarity_diverse@{k}"] < result.metrics[f"similarity@{k}"] - 0.1
+    who = rv.Recommender(model, sample_split.train)
+    lists = who.recommend(sample_split.train.users.ids, 10, diversity=0.8)
+    asked = pl.DataFrame(
+        {"user_id": sample_split.train.users.ids[sample_split.test.users], "item_id": sample_split.train.items.ids[sample_split.test.items]}
+    )
+    assert asked.join(lists, on=["user_id", "item_id"]).height / asked.height == pytest.approx(result.metrics["recall_diverse@10"])
+
+
+def test_diversity_that_cannot_be_measured_is_refused(sample_split: rv.Split, sample: rv.Dataset) -> None:
+    model = rv.SVD(embedding_dim=4).fit(sample_split.train)
+    with pytest.raises(ValueRangeError, match=r"diversity is 1\.5; allowed: a number from 0"):
+        rv.evaluate(model, sample_split, diversity=1.5)
+    with pytest.raises(InputError, match="a function has none; leave diversity out"):
+        rv.evaluate(lambda users: np.zeros((len(users), sample_split.train.n_items)), sample_split, diversity=0.5)
+    sampled = rv.split(sample, negatives=pl.DataFrame({"user_id": ["u1"], "negative_item_id": ["i1"]}))
+    with pytest.raises(InputError, match="among given negatives no lists are made"):
+        rv.evaluate(model, sampled, diversity=0.5)
+    rated = rv.split(sample, "random")
+    with pytest.raises(InputError, match="re-ranks lists, and the task is rating"):
+        rv.evaluate(rv.SVD(embedding_dim=4, task="rating").fit(rated.train), rated, diversity=0.5)

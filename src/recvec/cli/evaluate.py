@@ -25,6 +25,7 @@ TestShare = Annotated[float, typer.Option("--test-share", help="Share of test ro
 Lengths = Annotated[str, typer.Option("--k", help="Lengths of the lists, such as 10,20.")]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Fit with so many seeds, from --seed on; intervals hold their noise.")]
 Placebo = Annotated[bool, typer.Option("--placebo", help="Fit again with 20 shuffles of the attributes: do they help?")]
+Diversity = Annotated[float, typer.Option("--diversity", help="Measure lists re-ranked with this diversity as well: 0 to 1.")]
 Save = Annotated[Path | None, typer.Option("--save", help="New folder for the model of the training part.")]
 
 
@@ -39,6 +40,7 @@ def evaluate(
     k: Lengths = "10",
     seeds: Seeds = 1,
     placebo: Placebo = False,
+    diversity: Diversity = 0.0,
     save: Save = None,
     users: options.Users = None,
     items: options.Items = None,
@@ -55,7 +57,7 @@ def evaluate(
     output.check_file(json_file)
     if method is None:
         _refuse_fitting(interactions, test, protocol=protocol, folds=folds, seeds=seeds, placebo=placebo, save=save, set=settings)
-        _deliver(*_of_saved(interactions, test, negatives, lengths, runtime), json_file)
+        _deliver(*_of_saved(interactions, test, negatives, lengths, diversity, runtime), json_file)
         return
     recipe = rv.method(method, task=task, settings=options.pairs(settings))
     if save is not None:
@@ -65,7 +67,8 @@ def evaluate(
         check_attributes(data)
     splits = _splits(data, protocol, folds, seed, test_share, test, negatives)
     fits = _Fits(recipe, runtime)
-    result = rv.cross_validate(recipe, splits, k=lengths, seeds=range(seed, seed + seeds), runtime=runtime, fit=fits)
+    seeds_used = range(seed, seed + seeds)
+    result = rv.cross_validate(recipe, splits, k=lengths, seeds=seeds_used, diversity=diversity, runtime=runtime, fit=fits)
     content = record(fits.first, fits.seconds / fits.n, seed, runtime)
     if save is not None:
         rv.save(rv.Recommender(fits.first, splits[0].train, runtime=runtime), save, metrics=result.metrics)
@@ -112,11 +115,13 @@ def _refuse_fitting(folder: Path, test: Path | None, **given: Any) -> None:
             raise rv.InputError(f"--{name} needs a fit, and {folder} is a saved model; leave it out, or give a table and --method")
 
 
-def _of_saved(folder: Path, test: Path | None, negatives: Path | None, lengths: list[int], runtime: rv.Runtime) -> tuple[Any, Any]:
+def _of_saved(
+    folder: Path, test: Path | None, negatives: Path | None, lengths: list[int], diversity: float, runtime: rv.Runtime
+) -> tuple[Any, Any]:
     """Measure a saved model; return the result and what is recorded of it."""
     who = rv.load(folder)
     split = rv.split(who.train, test=test, negatives=negatives)
-    result = rv.evaluate(who.model, split, k=lengths, runtime=runtime)
+    result = rv.evaluate(who.model, split, k=lengths, diversity=diversity, runtime=runtime)
     return result, {"hyperparameters": who.model.method.recipe, **setting(runtime)}
 
 

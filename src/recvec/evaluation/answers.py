@@ -10,6 +10,7 @@ from recvec.contract import Model, Ranked, Runtime
 from recvec.data.histories import Histories
 from recvec.data.splits import Split
 from recvec.errors import InputError
+from recvec.kernels.diversity import mmr, pool_size
 from recvec.kernels.topk import top_k_of_scores
 from recvec.types import F32, I32, Array
 
@@ -81,6 +82,25 @@ class Answers:
             return self.competitor.recommend(queries, k, exclude=exclude, candidates=candidates, runtime=self.runtime)
         scores = self.scores(users) if scores is None else scores
         return Ranked(*top_k_of_scores(scores, k, exclude=exclude.exclude, candidates=candidates, executor=self.runtime.executor))
+
+    def diverse_lists(self, users: I32, k: int, diversity: float, candidates: I32 | None) -> Ranked:
+        """Return the lists that a recommender makes with a `diversity`.
+
+        Raises
+        ------
+        InputError
+            For a function, which has no vectors to compare items by.
+        """
+        pools = self.lists(users, min(pool_size(k), self.split.train.n_items), candidates)
+        return Ranked(*mmr(pools.rows, pools.scores, self.item_vectors, k, diversity, executor=self.runtime.executor))
+
+    @cached_property
+    def item_vectors(self) -> F32:
+        """What items are compared by: the model's vectors without their extra columns."""
+        if not isinstance(self.competitor, Model):
+            raise InputError("diversity compares items by their vectors, and a function has none; leave diversity out")
+        vectors = self.competitor.item_vectors
+        return np.ascontiguousarray(vectors[:, : vectors.shape[1] - self.competitor.n_extra])
 
     def scores(self, users: I32) -> F32:
         """Return the scores of all items, shape (B, n_items); -inf for items that the model does not know."""

@@ -13,6 +13,7 @@ from recvec.evaluation.prediction import measure_clicks, measure_ratings
 from recvec.evaluation.ranking import measure_ranking
 from recvec.evaluation.report import Evaluation
 from recvec.evaluation.summary import summarize
+from recvec.kernels.diversity import check_diversity
 
 Fit = Callable[[Dataset, int], Model]
 
@@ -26,6 +27,7 @@ def evaluate(
     *,
     k: Sequence[int] | int = 10,
     task: str | None = None,
+    diversity: float = 0.0,
     runtime: Runtime | None = None,
 ) -> Evaluation:
     """Measure a model, or anything that scores, on the test part of a split.
@@ -45,6 +47,10 @@ def evaluate(
         Lengths of the lists.
     task : str, optional
         ``"ranking"``, ``"rating"`` or ``"click"``; by default the task of the model's method.
+    diversity : float
+        Where positive, lists re-ranked for diversity (as by `Recommender.recommend`) are measured beside the plain ones:
+        ``recall_diverse@k``, ``ndcg_diverse@k``, and ``similarity@k``, ``similarity_diverse@k``, the mean cosine within
+        the lists.
     runtime : Runtime, optional
         Threads to use.
 
@@ -61,7 +67,7 @@ def evaluate(
     started = time.perf_counter()
     answers = Answers(model, split, runtime or Runtime())
     task = checked_task(answers, task)
-    measured = _measure(answers, _lengths(k, split), task)
+    measured = _measure(answers, _lengths(k, split), task, diversity)
     result = summarize([measured], [split], method=answers.name, task=task, seconds=0.0)
     return result.taking(time.perf_counter() - started)
 
@@ -72,6 +78,7 @@ def cross_validate(
     *,
     k: Sequence[int] | int = 10,
     seeds: Sequence[int] = (0,),
+    diversity: float = 0.0,
     runtime: Runtime | None = None,
     fit: Fit | None = None,
 ) -> Evaluation:
@@ -87,6 +94,8 @@ def cross_validate(
         Lengths of the lists.
     seeds : sequence of int
         Seeds of the fits. With several, metrics are means over them and intervals hold the noise of training.
+    diversity : float
+        As in `evaluate`.
     runtime : Runtime, optional
         Threads to use.
     fit : callable, optional
@@ -111,7 +120,7 @@ def cross_validate(
             answers = Answers(fit(split.train, seed), split, runtime)
             started = time.perf_counter()
             task = checked_task(answers, None)
-            parts.append(_measure(answers, _lengths(k, split), task))
+            parts.append(_measure(answers, _lengths(k, split), task, diversity))
             seconds += time.perf_counter() - started
         runs.append(pooled(parts))
     started = time.perf_counter()
@@ -130,14 +139,17 @@ def checked_task(answers: Answers, task: str | None) -> str:
     return task
 
 
-def _measure(answers: Answers, lengths: list[int], task: str) -> Measured:
+def _measure(answers: Answers, lengths: list[int], task: str, diversity: float) -> Measured:
+    check_diversity(diversity)
+    if diversity and task != "ranking":
+        raise InputError(f"diversity re-ranks lists, and the task is {task}; leave diversity out")
     match task:
         case "rating":
             return measure_ratings(answers)
         case "click":
             return measure_clicks(answers)
         case _:
-            return measure_ranking(answers, lengths)
+            return measure_ranking(answers, lengths, diversity)
 
 
 def _lengths(k: Sequence[int] | int, split: Split) -> list[int]:

@@ -12,6 +12,7 @@ from recvec.evaluation.answers import Answers
 from recvec.evaluation.measured import Measured, Pairs
 from recvec.kernels import catalogue, metrics
 from recvec.kernels.auc import auc_of_scores
+from recvec.kernels.diversity import intra_list_similarity
 from recvec.types import F32, F64, I32, I64, Array, Bool
 
 _USERS_PER_BLOCK = 4096
@@ -20,21 +21,32 @@ _USERS_PER_TASK = 32  # of these, how many a thread takes at a time
 BESIDE = ("recall", "ndcg")  # what is said of the full catalogue where only some items compete
 
 
-def measure_ranking(answers: Answers, lengths: list[int]) -> Measured:
+def measure_ranking(answers: Answers, lengths: list[int], diversity: float = 0.0) -> Measured:
     """Return the values of each user who has an item to find.
+
+    Parameters
+    ----------
+    answers : Answers
+        Who is asked, about whom.
+    lengths : list of int
+        Lengths of the lists, ascending.
+    diversity : float
+        Where positive, lists re-ranked for diversity are measured beside the plain ones.
 
     Raises
     ------
     InputError
-        Where there is no such user.
+        Where there is no such user, or diversity is asked for where no lists are made.
     """
-    relevant = answers.split.relevant
+    relevant, negatives = answers.split.relevant, answers.split.negatives
     users = np.flatnonzero(relevant.lengths > 0).astype(np.int32)
     if not len(users):
         raise InputError("no user of the test part has an item to find; allowed: test pairs that are not in the training part")
-    asked, negatives = relevant.take(users), answers.split.negatives
+    asked = relevant.take(users)
     if negatives is None:
-        return _full(answers, users, asked, lengths)
+        return _full(answers, users, asked, lengths, diversity)
+    if diversity:
+        raise InputError("diversity re-ranks lists, and among given negatives no lists are made; leave one of the two out")
     return _among_negatives(answers, users, asked, lengths, negatives)
 
 
@@ -65,9 +77,9 @@ class _Trained:
         return np.divide(sums, known.lengths, out=np.full(len(known), np.nan), where=known.lengths > 0)
 
 
-def _full(answers: Answers, users: I32, asked: Histories, lengths: list[int]) -> Measured:
+def _full(answers: Answers, users: I32, asked: Histories, lengths: list[int], diversity: float) -> Measured:
     """Rank all items that may be recommended, block by block of users."""
-    split, trained = answers.split, _Trained(answers)
+    trained = _Trained(answers)
     size = _USERS_PER_BLOCK if isinstance(answers.competitor, Model) else _SCORED_USERS_PER_BLOCK
     sums: dict[str, list[F64]] = {}
     added: dict[str, list[F64]] = {}
@@ -76,21 +88,44 @@ def _full(answers: Answers, users: I32, asked: Histories, lengths: list[int]) ->
     for block in answers.blocks(users, size):
         mine = asked.take(np.arange(done, done + len(block)))
         done += len(block)
-        scores = None if isinstance(answers.competitor, Model) else answers.scores(block)
-        lists = answers.lists(block, lengths[-1], split.candidates, scores)
-        values, by_pair = _list_values(lists, mine, lengths, every_pair=split.candidates is not None)
-        values |= _beyond_accuracy(lists, trained, block, lengths)
-        if split.candidates is not None:
-            everything = answers.lists(block, lengths[-1], None, scores)
-            for found, there in zip(_list_values(everything, mine, lengths, every_pair=True), (values, by_pair), strict=True):
-                there |= {f"{name}_all@{k}": found[f"{name}@{k}"] for k in lengths for name in BESIDE}
-        values["auc"] = _auc(answers, block, mine, scores)
+        lists, values, by_pair = _of_block(answers, trained, block, mine, lengths)
+        if diversity:
+            values |= _with_diversity(answers, block, mine, lists, lengths, diversity)
         for k in lengths:
             shown[k] += catalogue.exposure(lists.rows[:, :k], asked.n_items)
         for collected, new in ((sums, values), (added, by_pair)):
             for name, value in new.items():
                 collected.setdefault(name, []).append(value)
     return _measured(answers, users, asked, _joined(sums), _joined(added), shown)
+
+
+def _of_block(
+    answers: Answers, trained: _Trained, users: I32, asked: Histories, lengths: list[int]
+) -> tuple[Ranked, dict[str, F64], dict[str, F64]]:
+    """Return the lists of some users, the metrics of each, and what each pair adds to them."""
+    candidates, k = answers.split.candidates, lengths[-1]
+    scores = None if isinstance(answers.competitor, Model) else answers.scores(users)
+    lists = answers.lists(users, k, candidates, scores)
+    values, by_pair = _list_values(lists, asked, lengths, every_pair=candidates is not None)
+    values |= _beyond_accuracy(lists, trained, users, lengths)
+    if candidates is not None:
+        everything = answers.lists(users, k, None, scores)
+        for found, there in zip(_list_values(everything, asked, lengths, every_pair=True), (values, by_pair), strict=True):
+            there |= {f"{name}_all@{k}": found[f"{name}@{k}"] for k in lengths for name in BESIDE}
+    values["auc"] = _auc(answers, users, asked, scores)
+    return lists, values, by_pair
+
+
+def _with_diversity(answers: Answers, users: I32, asked: Histories, plain: Ranked, lengths: list[int], diversity: float) -> dict[str, F64]:
+    """Return what re-ranked lists are worth, and how much alike the items of both kinds of list are (mean cosine)."""
+    varied = answers.diverse_lists(users, lengths[-1], diversity, answers.split.candidates)
+    found, _ = _list_values(varied, asked, lengths, every_pair=False)
+    values = {f"{name}_diverse@{k}": found[f"{name}@{k}"] for k in lengths for name in BESIDE}
+    for name, lists in (("similarity", plain), ("similarity_diverse", varied)):
+        for k in lengths:
+            rows = np.ascontiguousarray(lists.rows[:, :k])
+            values[f"{name}@{k}"] = intra_list_similarity(rows, answers.item_vectors, executor=answers.runtime.executor)
+    return values
 
 
 def _joined(parts: dict[str, list[F64]]) -> dict[str, F64]:

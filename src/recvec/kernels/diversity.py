@@ -20,6 +20,13 @@ from recvec.kernels.compiled import compiled, compiled_exactly
 from recvec.types import F32, F64, I32, Executor
 
 LISTS_PER_BLOCK = 256
+POOL = 100  # items from which a list is picked, at least
+POOL_PER_ITEM = 5  # ... and for each item of the list
+
+
+def pool_size(k: int) -> int:
+    """Return how many items a list of `k` is picked from: ``max(100, 5 k)``."""
+    return max(POOL, POOL_PER_ITEM * k)
 
 
 def mmr(rows: I32, scores: F32, vectors: F32, k: int, diversity: float, *, executor: Executor) -> tuple[I32, F32]:

@@ -7,11 +7,9 @@ import numpy as np
 from recvec.contract import Model, Ranked, Runtime
 from recvec.data.histories import Histories
 from recvec.kernels.blocks import even_blocks
-from recvec.kernels.diversity import mmr
+from recvec.kernels.diversity import mmr, pool_size
 from recvec.types import F32, I32
 
-POOL = 100  # items from which a list is picked, at least
-POOL_PER_ITEM = 5  # ... and for each item of the list
 PEOPLE_PER_BLOCK = 4096  # whose pools are held at once
 
 
@@ -26,7 +24,7 @@ def diverse_lists(
     candidates: I32 | None,
     runtime: Runtime,
 ) -> Ranked:
-    """Return lists of `k` items, picked from the best ``max(100, 5 k)`` of each person.
+    """Return lists of `k` items, picked from the best `pool_size` of each person.
 
     Parameters
     ----------
@@ -37,7 +35,7 @@ def diverse_lists(
     vectors : F32, shape (n_items, d)
         What the items are compared by.
     """
-    size = min(max(POOL, POOL_PER_ITEM * k), model.n_items)
+    size = min(pool_size(k), model.n_items)
     parts = []
     for block in even_blocks(len(exclude), PEOPLE_PER_BLOCK):
         left_out = exclude.take(np.arange(block.start, block.stop))
