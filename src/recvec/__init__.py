@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recvec.contract import Runtime
     from recvec.data.dataset import Dataset
     from recvec.data.readers import read
+    from recvec.data.sources import datasets, download
     from recvec.data.splits import Split, split
     from recvec.data.synthetic import sample
     from recvec.errors import InputError, RecvecError
@@ -42,6 +43,8 @@ _WHERE = {
     "Runtime": "recvec.contract",
     "SVD": "recvec.models.svd",
     "Split": "recvec.data.splits",
+    "datasets": "recvec.data.sources",
+    "download": "recvec.data.sources",
     "evaluate": "recvec.evaluation.protocol",
     "load": "recvec.artifact.store",
     "method": "recvec.models.registry",
@@ -63,6 +66,8 @@ __all__ = [
     "RecvecError",
     "Runtime",
     "Split",
+    "datasets",
+    "download",
     "evaluate",
     "load",
     "method",
