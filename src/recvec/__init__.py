@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recvec.contract import Runtime
     from recvec.data.dataset import Dataset
     from recvec.data.readers import read
+    from recvec.data.sources import datasets, download
     from recvec.data.splits import Split, folds, split
     from recvec.data.synthetic import sample
     from recvec.errors import InputError, RecvecError
@@ -46,6 +47,8 @@ _WHERE = {
     "Split": "recvec.data.splits",
     "cross_validate": "recvec.evaluation.protocol",
     "differences": "recvec.evaluation.differences",
+    "datasets": "recvec.data.sources",
+    "download": "recvec.data.sources",
     "evaluate": "recvec.evaluation.protocol",
     "folds": "recvec.data.splits",
     "load": "recvec.artifact.store",
@@ -70,7 +73,9 @@ __all__ = [
     "Runtime",
     "Split",
     "cross_validate",
+    "datasets",
     "differences",
+    "download",
     "evaluate",
     "folds",
     "load",

@@ -7,6 +7,7 @@ import typer
 
 import recvec as rv
 from recvec.cli import output
+from recvec.cli.datasets import datasets
 from recvec.cli.demo import demo
 from recvec.cli.evaluate import evaluate
 from recvec.cli.explain import explain
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, fit, evaluate, recommend, similar, explain, methods):
+for command in (demo, fit, evaluate, recommend, similar, explain, methods, datasets):
     app.command()(command)
 
 
@@ -48,6 +49,8 @@ def run(stopped: int) -> tuple[int, str]:
         code = app(prog_name="recvec", standalone_mode=False) or 0
     except rv.RecvecError as error:
         return 1, str(error)
+    except output.Stopped as error:
+        return stopped, str(error)
     except MemoryError:
         return 1, "out of memory; use a smaller embedding_dim, fewer rows, or a larger machine"
     except OSError as error:

@@ -26,6 +26,10 @@ _TABLES = (".csv", ".tsv", ".ndjson", ".parquet")
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 
+class Stopped(Exception):  # noqa: N818  it is no error that a person presses Ctrl-C
+    """Ctrl-C, where there is more to say than that nothing is left half-written."""
+
+
 def prepare() -> None:
     """Make standard output usable for any id: UTF-8 in a pipe, escapes where a terminal cannot show a letter."""
     if sys.stdout is None:  # closed by the shell (>&-)
