@@ -156,6 +156,11 @@ def test_two_way_intervals_cover_the_truth(effects: tuple[float, float, float]) 
     assert 0.9 < np.mean(covered) <= 0.99
 
 
+def test_pairs_must_be_complete() -> None:
+    with pytest.raises(ValueRangeError, match="there are 3 users, 2 items and 3 gains; allowed: one of each a pair"):
+        two_way_intervals(np.zeros(3, np.int32), np.zeros(2, np.int32), np.zeros((3, 1)), np.zeros(3))
+
+
 def test_drawing_users_alone_is_blind_to_items() -> None:
     users, items, values = crossed(np.random.default_rng(0), 0, 1, 0.1)
     both = two_way_intervals(users, items, values[:, None], np.ones(len(users)))[0]
@@ -216,6 +221,12 @@ def test_equal_differences_tie_with_themselves() -> None:
         assert sign_flip(np.full(4, value)) == pytest.approx(2 / 16, abs=0.015)  # all signs alike, either way
     assert sign_flip(np.zeros(100)) == 1
     assert sign_flip(np.zeros(0)) == 1
+
+
+@given(SEEDS, st.integers(9, 60))
+def test_sums_that_differ_by_rounding_are_equal(seed: int, n: int) -> None:
+    whole = np.random.default_rng(seed).integers(-3, 4, n)  # exact in any order of summation, and many sums are equal
+    assert sign_flip(whole / 10, n_draws=300) == sign_flip(whole.astype(float), n_draws=300)
 
 
 @given(SEEDS, st.integers(1, 40))

@@ -88,12 +88,19 @@ def two_way_intervals(
     F64, shape (m, 2)
         Lower and upper ends. Cost: ``n_draws p (m + 2)`` multiplications, less where gains are 0.
 
+    Raises
+    ------
+    ValueRangeError
+        Where users, items and gains are not equally many.
+
     Notes
     -----
     Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007. It is conservative: what differs between
     users and between items enters as it should, what differs between single pairs enters three times. Where nothing but
     pairs differs, intervals are 1.7 times as wide as they need be.
     """
+    if not len(users) == len(items) == len(gains):
+        raise ValueRangeError(f"there are {len(users)} users, {len(items)} items and {len(gains)} gains; allowed: one of each a pair")
     (user_at, n_users), (item_at, n_items) = _numbered(users), _numbered(items)
     values = np.column_stack([gains, shares])
     rng = np.random.default_rng(seed)
