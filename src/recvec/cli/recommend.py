@@ -35,7 +35,7 @@ def recommend(
     if audience or item is not None:
         _check_audience(item, audience, limited=bool(candidates or deny or diversity))
         who = _loaded(folder, threads)
-        deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for {item}")
+        deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for item {item}")
         return
     tables = limits.read(candidates, deny, known_users=not history)
     who = _loaded(folder, threads)
@@ -61,9 +61,9 @@ def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
 def _audience(who: rv.Recommender, item: str, k: int) -> pl.DataFrame:
     users = who.audience(item, k)
     if len(users) > 1 and users["score"].n_unique() == 1:
-        output.note(f"all users have the same score for {item}: {who.model.method.name} cannot tell them apart")
+        output.note(f"all users have the same score for item {item}: {who.model.method.name} cannot tell them apart")
     if not len(users):
-        output.note(f"no user is left: all who have a history have met {item}")
+        output.note(f"no user is left: all who have a history have met item {item}")
     return users
 
 
