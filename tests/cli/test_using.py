@@ -92,7 +92,7 @@ def test_explain_names_the_route_of_a_cold_user_and_takes_a_stranger(run: Run) -
 
 
 def test_explain_says_that_an_item_was_met(run: Run) -> None:
-    note = "this person has met i1 already: it is never in their list, and here it speaks for itself as well"
+    note = "this person has met item i1 already: it is never in their list, and here it speaks for itself as well"
     table(run("explain", "als", "--history", "i1", "--item", "i1"), note)
 
 
@@ -106,7 +106,7 @@ def test_a_drawn_title_cannot_steer_the_terminal(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(output, "_emit", printed.append)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert run("explain", "als", "--user", "u7", "--item", "i9")[0] == 0
-    assert "Score of i9 (a\\x1b[2Jb) for u7" in "".join(printed).replace("\x1b[3m", "").replace("\x1b[0m", "")
+    assert "Score of item i9 (a\\x1b[2Jb) for user u7" in "".join(printed).replace("\x1b[3m", "").replace("\x1b[0m", "")
     assert "\x1b[2J" not in "".join(printed)
 
 
@@ -123,7 +123,7 @@ def test_audience_lists_a_hundred_users_unless_told(run: Run, place: Path) -> No
 
 
 def test_users_who_cannot_be_told_apart_are_said_to_be_so(run: Run) -> None:
-    note = "all users have the same score for i5: popularity cannot tell them apart"
+    note = "all users have the same score for item i5: popularity cannot tell them apart"
     assert table(run("recommend", "popularity", "--item", "i5", "--audience", "--k", "2"), note).height == 2
 
 

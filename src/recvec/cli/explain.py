@@ -26,12 +26,12 @@ def explain(
     output.check_frame_file(out)
     who = rv.load(folder)
     parts = who.explain(user, item) if user is not None else who.explain_for(history=history, item=item)
-    whose = "this person" if user is None else user
+    whose = "this person" if user is None else f"user {user}"
     if (parts["item_id"].cast(pl.String) == item).any():
-        output.note(f"{whose} has met {item} already: it is never in their list, and here it speaks for itself as well")
+        output.warn(f"{whose} has met item {item} already: it is never in their list, and here it speaks for itself as well")
     title = who.titles(pl.Series([item]))
     called = item if title is None or title[0] is None else f"{item} ({title[0]})"
-    deliver(with_titles(who, _summed_up(parts, k)), out, f"Score of {called} for {whose}")
+    deliver(with_titles(who, _summed_up(parts, k)), out, f"Score of item {called} for {whose}")
 
 
 def _summed_up(parts: pl.DataFrame, k: int) -> pl.DataFrame:

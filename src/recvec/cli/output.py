@@ -64,9 +64,9 @@ def say(line: str) -> None:
     _emit(f"{line}\n")
 
 
-def note(line: str) -> None:
-    """Say something beside the result, on stderr, so that a pipe stays clean."""
-    if sys.stderr is not None:  # closed by the shell (2>&-)
+def warn(line: str) -> None:
+    """Print one line of trouble that does not end the command, on standard error."""
+    if sys.stderr is not None:
         print(f"recvec: {plain(line)}", file=sys.stderr)
 
 

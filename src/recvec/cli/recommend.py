@@ -35,7 +35,7 @@ def recommend(
     if audience or item is not None:
         _check_audience(item, audience, limited=bool(candidates or deny or diversity))
         who = _loaded(folder, threads)
-        deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for {item}")
+        deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for item {item}")
         return
     tables = limits.read(candidates, deny, known_users=not history)
     who = _loaded(folder, threads)
@@ -43,9 +43,9 @@ def recommend(
     wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, **found}
     lists = who.recommend_for(history=history, **wanted) if history else who.recommend(user or who.users.ids, **wanted)
     for line in unknown:
-        output.note(line)
+        output.warn(line)
     if not len(lists):
-        output.note("nothing is left to recommend: every item has been met or is not allowed")
+        output.warn("nothing is left to recommend: every item has been met or is not allowed")
     deliver(with_titles(who, lists), out, f"{who.model.method.name}: recommended items")
 
 
@@ -61,9 +61,9 @@ def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
 def _audience(who: rv.Recommender, item: str, k: int) -> pl.DataFrame:
     users = who.audience(item, k)
     if len(users) > 1 and users["score"].n_unique() == 1:
-        output.note(f"all users have the same score for {item}: {who.model.method.name} cannot tell them apart")
+        output.warn(f"all users have the same score for item {item}: {who.model.method.name} cannot tell them apart")
     if not len(users):
-        output.note(f"no user is left: all who have a history have met {item}")
+        output.warn(f"no user is left: all who have a history have met item {item}")
     return users
 
 

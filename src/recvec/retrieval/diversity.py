@@ -20,7 +20,7 @@ def diverse_lists(
     diversity: float,
     *,
     vectors: F32,
-    exclude: Histories,
+    exclude: Histories | None,
     candidates: I32 | None,
     runtime: Runtime,
 ) -> Ranked:
@@ -37,8 +37,8 @@ def diverse_lists(
     """
     size = min(pool_size(k), model.n_items)
     parts = []
-    for block in even_blocks(len(exclude), PEOPLE_PER_BLOCK):
-        left_out = exclude.take(np.arange(block.start, block.stop))
+    for block in even_blocks(queries.shape[0], PEOPLE_PER_BLOCK):
+        left_out = None if exclude is None else exclude.take(np.arange(block.start, block.stop))
         pool = model.recommend(queries[block], size, exclude=left_out, candidates=candidates, runtime=runtime)
         parts.append(mmr(pool.rows, pool.scores, vectors, k, diversity, executor=runtime.executor))
     return Ranked(*(np.concatenate(part) for part in zip(*parts, strict=True)))

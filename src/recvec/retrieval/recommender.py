@@ -210,7 +210,7 @@ class Recommender:
         given = [[self._usual_weight] * len(rows) if weights is None else list(weights)]
         return Histories.from_lists([rows], self.train.n_items, given)
 
-    def _lists(self, model: Model, queries: Any, k: int, exclude: Histories, allowed: I32 | None, diversity: float) -> Ranked:
+    def _lists(self, model: Model, queries: Any, k: int, exclude: Histories | None, allowed: I32 | None, diversity: float) -> Ranked:
         """Return lists by score or, with diversity, re-ranked by the vectors of the model, also on the rungs below."""
         limits: dict[str, Any] = {"exclude": exclude, "candidates": allowed, "runtime": self.runtime}
         if diversity == 0:
