@@ -24,7 +24,7 @@ import typer
 
 import recvec as rv
 from recvec.cli.main import app, main
-from recvec.data.splits import PROTOCOLS
+from recvec.data.protocols import PROTOCOLS
 from recvec.data.synthetic import sample_tables
 from recvec.kernels.metrics import RANKING
 from recvec.models import registry
@@ -375,7 +375,8 @@ def test_the_rooms_are_the_folders() -> None:
 
 def test_the_glossary_has_every_metric() -> None:
     listed = first_column(section((ROOT / "docs/glossary.md").read_text(), "## Metrics"), "name")
-    assert listed == [*(f"{name}@k" for name in RANKING), "rmse", "mae"]
+    beyond = ["auc", *(f"{name}@k" for name in ("novelty", "popularity_lift", "coverage", "gini"))]
+    assert listed == [*(f"{name}@k" for name in RANKING), *beyond, "logloss", "rmse", "mae"]
 
 
 def test_the_evaluation_page_has_every_count() -> None:
