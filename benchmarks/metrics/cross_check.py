@@ -1,12 +1,13 @@
-"""Every metric against other libraries, on input with ties, short lists, and users with few and with many relevant items.
+r"""Every metric against other libraries, on input with ties, short lists, and users with few and with many relevant items.
 
 The other libraries run in an environment of their own and take their input from a file. Where a definition differs from
 ours, the result says how and what was done about it. A second, small input and the peers' values for it are written
 where the tests read them. Usage:
 
-    python3.11 -m venv .peers
-    .peers/bin/pip install ranx==0.3.21 rectools==0.19.0 lenskit==2025.8.1 inequality==1.1.2 scikit-bio statsmodels
-    python benchmarks/metrics/cross_check.py --peer-python .peers/bin/python
+    python3.11 -m venv .peers/metrics
+    .peers/metrics/bin/pip install ranx==0.3.21 rectools==0.19.0 lenskit==2025.8.1 "pyarrow<21" \
+        inequality==1.1.2 scikit-bio==0.7.0 statsmodels==0.15.0 scikit-learn==1.9.1
+    python benchmarks/metrics/cross_check.py --peer-python .peers/metrics/bin/python
 """
 
 import argparse
