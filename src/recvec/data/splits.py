@@ -9,7 +9,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from recvec.data.dataset import Dataset, time_order
-from recvec.data.features import FeatureTable
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.data.readers import IDS, VALUES, Source, read_columns, to_interactions
@@ -167,13 +166,6 @@ def _extended(data: Dataset, user_ids: Any, item_ids: Any) -> Dataset:
         data,
         users=users,
         items=items,
-        user_features=_lengthened(data.user_features, len(users)),
-        item_features=_lengthened(data.item_features, len(items)),
+        user_features=data.user_features and data.user_features.lengthened(len(users)),
+        item_features=data.item_features and data.item_features.lengthened(len(items)),
     )
-
-
-def _lengthened(table: FeatureTable | None, n: int) -> FeatureTable | None:
-    if table is None or table.frame.height == n:
-        return table
-    blank = table.frame.clear(n - table.frame.height)
-    return FeatureTable(frame=table.frame.vstack(blank), types=table.types)
