@@ -10,10 +10,12 @@ import polars as pl
 from recvec.contract import Method, Model, Ranked, Runtime, checked_k
 from recvec.data.dataset import Dataset, Value
 from recvec.data.histories import Histories
+from recvec.data.readers import Source
 from recvec.data.vocabulary import Vocabulary
 from recvec.errors import InputError, NotSupportedError
 from recvec.kernels.similarity import Metric
 from recvec.models.popularity import Popularity
+from recvec.retrieval.update import UpdateReport, updated
 from recvec.types import I32, Array
 
 Route = Literal["stored", "history", "attributes", "popular"]
@@ -206,6 +208,42 @@ class Recommender:
             model = self.rungs["attributes"]
             return "attributes", model, model.queries(features=pl.DataFrame([dict(attributes)]))
         return "popular", self._popular, self._popular.queries(histories=person)
+
+    # ------------------------------------------------------------ new interactions
+
+    def update(
+        self,
+        table: Source,
+        *,
+        users: Source | Sequence[Source] | None = None,
+        items: Source | Sequence[Source] | None = None,
+        against_refit: bool = False,
+        seed: int = 0,
+    ) -> tuple["Recommender", UpdateReport]:
+        """Return a recommender that knows new interactions too, and a report of what they have changed.
+
+        Old users and items keep their rows; the histories become those of both tables, where repeated pairs merge as
+        `Dataset.matrix` says. Rungs are updated, or fitted again where their method cannot be.
+
+        Parameters
+        ----------
+        table : path or table
+            The new interactions alone, with columns as for `read`.
+        users, items : path or table, or several, optional
+            Attributes of new users and items; known ones keep theirs.
+        against_refit : bool
+            Also fit again, on all but one new pair of each of up to 1,000 users, and ask both models for that pair.
+        seed : int
+            Seed of the samples, of the fit, and of vectors that are drawn.
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method can only be fitted again, or there are no histories.
+        InputError
+            Where a table is not usable.
+        """
+        return updated(self, table, users=users, items=items, against_refit=against_refit, seed=seed)
 
     # ------------------------------------------------------------ neighbours and vectors
 
