@@ -317,6 +317,10 @@ def test_models_are_frozen(model: Model) -> None:
         model.n_extra = 3
 
 
+def test_a_method_says_whether_its_models_hold_histories(case: Case, model: Model) -> None:
+    assert case.method.holds_histories == isinstance(model, ItemModel)
+
+
 def test_estimate_grows_with_the_data(case: Case) -> None:
     small, large = (case.method.estimate(DataShape(n_users=s * 100, n_items=s * 100, n_interactions=s * 1000), Runtime()) for s in (1, 10))
     assert 0 < small.operations < large.operations

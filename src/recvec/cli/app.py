@@ -9,9 +9,11 @@ import recvec as rv
 from recvec.cli import output
 from recvec.cli.demo import demo
 from recvec.cli.evaluate import evaluate
+from recvec.cli.export import export
 from recvec.cli.fit import fit
 from recvec.cli.methods import methods
 from recvec.cli.recommend import recommend, similar
+from recvec.cli.update import update
 
 app = typer.Typer(
     name="recvec",
@@ -20,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, fit, evaluate, recommend, similar, methods):
+for command in (demo, fit, update, evaluate, recommend, similar, export, methods):
     app.command()(command)
 
 

@@ -55,6 +55,12 @@ def say(line: str) -> None:
     _emit(f"{line}\n")
 
 
+def warn(line: str) -> None:
+    """Print one line of trouble that does not end the command, on standard error."""
+    if sys.stderr is not None:
+        print(f"recvec: {plain(line)}", file=sys.stderr)
+
+
 def _emit(text: str) -> None:
     """Write and flush. A reader that has left is no error; a full disk behind standard output is."""
     try:

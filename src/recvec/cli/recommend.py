@@ -14,6 +14,7 @@ def recommend(
     user: Annotated[list[str] | None, typer.Option("--user", help="Known user; repeatable.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All users of the model.")] = False,
     history: Annotated[list[str] | None, typer.Option("--history", help="Item that a new person liked; repeatable.")] = None,
+    with_known: Annotated[bool, typer.Option("--with-known", help="Do not leave out what users have met.")] = False,
     k: options.ListLength = 10,
     threads: options.ThreadCount = None,
     out: options.OutFile = None,
@@ -27,7 +28,7 @@ def recommend(
     if history:
         lists = who.recommend_for(history=history, k=k)
     else:
-        lists = who.recommend(who.users.ids if everyone else user or [], k)
+        lists = who.recommend(who.users.ids if everyone else user or [], k, exclude_known=not with_known)
     _deliver(with_titles(who, lists), out, f"{who.model.method.name}: recommended items")
 
 

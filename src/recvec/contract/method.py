@@ -127,6 +127,7 @@ class Method(ABC):
     tasks: ClassVar[tuple[str, ...]] = ("ranking",)
     needs: ClassVar[frozenset[str]] = frozenset({"interactions"})
     gives: ClassVar[str]
+    holds_histories: ClassVar[bool] = False  # whether a model of it is made of the training histories, as an ItemModel is
 
     def __post_init__(self) -> None:
         hyperparameters.check(self)
@@ -168,23 +169,33 @@ class Method(ABC):
         ResourceError
             Where the estimated memory exceeds the limit.
         ArtifactError
-            Where `resume` comes from other data or another recipe.
+            Where `resume` comes from other data, another recipe or another seed.
         """
         runtime = runtime or Runtime()
         self._check(dataset, runtime)
-        identity: dict[str, Json] = {
-            "method": self.name,
-            "recipe": self.recipe,
-            "data": dataset.fingerprint if checkpoint or resume else "",
-        }
+        generator = np.random.default_rng(0 if rng is None else rng)
+        identity = self._identity(generator) | {"data": dataset.fingerprint if checkpoint or resume else ""}
         if resume is not None:
             _same_fit(identity, resume.meta)
-        generator = np.random.default_rng(0 if rng is None else rng)
         training = Training(
             rng=generator, runtime=runtime, identity=identity, valid=valid, monitor=monitor,
             on_epoch=on_epoch, checkpoint=checkpoint, resume=resume,
         )  # fmt: skip
         return self._fit(dataset, training)
+
+    def check_resume(self, state: State, *, rng: Rng = None) -> None:
+        """Refuse a checkpoint of another fit as far as can be said before the data are read; `fit` looks at those too.
+
+        Raises
+        ------
+        ArtifactError
+            Where it comes from another method, recipe or seed.
+        """
+        _same_fit(self._identity(np.random.default_rng(0 if rng is None else rng)), state.meta)
+
+    def _identity(self, rng: np.random.Generator) -> dict[str, Json]:
+        start: Any = rng.bit_generator.state
+        return {"method": self.name, "recipe": self.recipe, "start": start}
 
     @abstractmethod
     def _fit(self, dataset: Dataset, training: Training) -> Model:
@@ -268,6 +279,9 @@ def lengthened(vectors: F32, n: int) -> F32:
 
 
 def _same_fit(identity: Mapping[str, Json], found: Mapping[str, Json]) -> None:
-    for key, word in (("method", "method"), ("recipe", "hyper-parameters"), ("data", "data")):
-        if identity[key] != found.get(key):
-            raise ArtifactError(f"the checkpoint is of other {word}; resume with those it was made with, or start anew without resume")
+    words = {"method": "method", "recipe": "hyper-parameters", "start": "seed", "data": "data"}
+    for key, mine in identity.items():
+        if mine != found.get(key):
+            raise ArtifactError(
+                f"the checkpoint is of other {words[key]}; resume with those it was made with, or start anew without resume"
+            )

@@ -48,6 +48,8 @@ class Recommender:
         Where a model is not over the vocabulary of `train`, or a rung has an unknown name.
     """
 
+    forgotten = False  # whether the histories are gone: saved without them
+
     def __init__(
         self,
         model: Model,
@@ -91,7 +93,18 @@ class Recommender:
 
     @cached_property
     def histories(self) -> Histories:
-        """Training history of each user row."""
+        """Training history of each user row.
+
+        Raises
+        ------
+        NotSupportedError
+            Where they were left out when the model was saved.
+        """
+        if self.forgotten:
+            raise NotSupportedError(
+                "this model was saved without histories: what people know cannot be left out of lists, and explain, update and evaluate "
+                "do not work; recommend with exclude_known=False (--with-known), or fit again with histories"
+            )
         return self.train.histories(self.history_value)
 
     @cached_property
@@ -101,7 +114,14 @@ class Recommender:
 
     # ------------------------------------------------------------ lists of items
 
-    def recommend(self, users: Iterable[Id] | pl.Series, k: int = 10, *, candidates: Iterable[Id] | None = None) -> pl.DataFrame:
+    def recommend(
+        self,
+        users: Iterable[Id] | pl.Series,
+        k: int = 10,
+        *,
+        candidates: Iterable[Id] | None = None,
+        exclude_known: bool = True,
+    ) -> pl.DataFrame:
         """Return the best `k` items of known users, without those in their training history.
 
         Parameters
@@ -112,6 +132,9 @@ class Recommender:
             Length of the lists; beyond the catalogue they are shorter.
         candidates : iterable of ids, optional
             The only items allowed.
+        exclude_known : bool
+            False lets items of the training history into the lists. A model without histories needs it, and then gives
+            everyone the stored list, those without history too.
 
         Returns
         -------
@@ -127,13 +150,14 @@ class Recommender:
         """
         rows, k = self.users.rows(users), min(checked_k(k), self.train.n_items)
         allowed = None if candidates is None else self.items.rows(candidates)
-        warm = self.histories.lengths[rows] > 0
+        blind = self.forgotten and not exclude_known
+        warm = np.ones(len(rows), bool) if blind else self.histories.lengths[rows] > 0
         parts = []
         for route, model, mine in (("stored", self.model, warm), (*self._cold, ~warm)):
             at = np.flatnonzero(mine)
             if len(at):
                 queries = model.queries(rows[at])
-                exclude = self.histories.take(rows[at])
+                exclude = self.histories.take(rows[at]) if exclude_known else None
                 lists = model.recommend(queries, k, exclude=exclude, candidates=allowed, runtime=self.runtime)
                 parts.append(self._frame(lists, route, at, rows[at]))
         if not parts:
@@ -185,6 +209,8 @@ class Recommender:
 
     @property
     def _usual_weight(self) -> float:
+        if self.history_value == "rating" and self.forgotten:
+            return float(getattr(self.model, "offset", 1.0))
         return float(self.histories.weights.mean()) if self.history_value == "rating" and len(self.histories.items) else 1.0
 
     @cached_property
