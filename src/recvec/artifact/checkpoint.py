@@ -107,7 +107,11 @@ class Checkpoints:
         if not self.folder.exists():
             return None
         with self._locked():
-            other = sorted(p.name for p in self.folder.iterdir() if not (_NAME.fullmatch(p.name) or p.name.startswith(".")))
+            try:
+                there = list(self.folder.iterdir())
+            except OSError as error:
+                raise _unusable(self.folder, error) from error
+            other = sorted(p.name for p in there if not (_NAME.fullmatch(p.name) or p.name.startswith(".")))
             if other:
                 raise ArtifactError(f"{self.folder} holds other things than checkpoints, such as '{other[0]}'; give a folder of its own")
             paths = self._listed()

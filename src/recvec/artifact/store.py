@@ -170,10 +170,7 @@ def refuse_histories_inside(who: Recommender) -> None:
     """
     for model in (who.model, *who.rungs.values()):
         if isinstance(model, ItemModel):
-            name = model.method.name
-            raise NotSupportedError(
-                f"{name} scores by the histories themselves, so that they cannot be left out; use a DotModel such as als"
-            )
+            raise histories_inside(model.method)
 
 
 def _write(who: Recommender, folder: Path, metrics: dict[str, float], *, keep: bool) -> None:
