@@ -36,15 +36,12 @@ def checkpoints(
     """
     if folder is None:
         if resume or every is not None:
-            raise rv.InputError(
-                f"{'--resume' if resume else '--checkpoint-every'} needs --checkpoint DIR, the folder of checkpoints; add it"
-            )
+            option = "--resume" if resume else "--checkpoint-every"
+            raise rv.InputError(f"{option} is given without --checkpoint; allowed: together; add --checkpoint DIR")
         return None, None
     if not hasattr(recipe, "epochs"):
         able = ", ".join(n for n in registry.names() if hasattr(registry.method_class(n), "epochs"))
-        raise rv.InputError(
-            f"{recipe.name} does not learn by epochs, so that there is nothing to checkpoint; allowed: {able}; leave it out"
-        )
+        raise rv.InputError(f"{recipe.name} does not learn by epochs, so it has no checkpoints; allowed with: {able}; leave it out")
     place, model = folder.absolute(), out.absolute()
     if place == model or place in model.parents or model in place.parents:
         raise rv.InputError(f"--checkpoint {folder} and --out {out} lie in each other; allowed: two folders apart; give another one")
