@@ -318,6 +318,10 @@ def test_models_are_frozen(model: Model) -> None:
         model.n_extra = 3
 
 
+def test_a_method_says_whether_its_models_hold_histories(case: Case, model: Model) -> None:
+    assert case.method.holds_histories == isinstance(model, ItemModel)
+
+
 def test_estimate_grows_with_the_data(case: Case) -> None:
     small, large = (case.method.estimate(DataShape(n_users=s * 100, n_items=s * 100, n_interactions=s * 1000), Runtime()) for s in (1, 10))
     assert 0 < small.operations < large.operations
@@ -417,7 +421,7 @@ def test_what_a_model_cannot_do_it_says_with_advice(case: Case, model: Model, sa
     features = pl.DataFrame({"age": [3]})
     for call in (
         lambda: model.item_queries(features),
-        lambda: case.method.update(model, sample),
+        *([] if case.registered else [lambda: case.method.update(model, sample)]),  # tests/models/test_update.py
         lambda: model.queries(np.array([0]), context=features),
     ):
         with pytest.raises(NotSupportedError, match=r"; (use|fit|similar_items|leave) ?"):

@@ -20,6 +20,7 @@ class DenseEASE(Method):
     name: ClassVar[str] = "dense-ease"
     family: ClassVar[str] = "item-item"
     gives: ClassVar[str] = "an item-item matrix"
+    holds_histories: ClassVar[bool] = True
 
     reg: float = param(100.0, "regularization", low=0.0)
     keep: int = param(16, "length of the vectors", low=1)
@@ -56,6 +57,7 @@ class CoCounts(Method):
     name: ClassVar[str] = "co-counts"
     family: ClassVar[str] = "item-item"
     gives: ClassVar[str] = "item co-occurrence"
+    holds_histories: ClassVar[bool] = True
 
     def _fit(self, dataset: Dataset, training: Training) -> ItemModel:
         histories = dataset.histories()

@@ -58,6 +58,7 @@ def test_the_order_of_parts_and_repetitions_change_nothing(ids: list[object], ot
 def test_extending_keeps_old_rows(ids: list[object], others: list[object]) -> None:
     mine = vocabulary(ids)
     more = mine.extended(pl.Series(others))
+    assert more.ids.name == mine.ids.name
     assert [str(i) for i in more.ids[: len(mine)]] == [str(i) for i in mine.ids]
     assert sorted(map(str, more.ids)) == sorted({str(i) for i in [*ids, *others]})
     assert (more.lookup(others) >= 0).all()

@@ -16,18 +16,18 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from recvec.artifact import manifest
-from recvec.contract import Model, State
+from recvec.contract import ItemModel, Method, Model, State
 from recvec.data.dataset import Dataset, Value
 from recvec.data.features import FeatureTable
 from recvec.data.histories import Histories
 from recvec.data.vocabulary import Vocabulary
-from recvec.errors import ArtifactError
+from recvec.errors import ArtifactError, NotSupportedError
 from recvec.models import registry
 from recvec.retrieval.recommender import Recommender
 from recvec.types import Array, Json
 
 
-def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float] | None = None) -> None:
+def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float] | None = None, histories: bool = True) -> None:
     """Write a recommender to a new folder.
 
     Parameters
@@ -38,18 +38,26 @@ def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float] | N
         A folder that does not exist yet.
     metrics : mapping, optional
         Measured figures to keep in the manifest.
+    histories : bool
+        Whether to keep who met what. Without them a model still recommends to histories that it is given, finds
+        similar items and has its vectors; it cannot leave out what people know, explain, or be updated.
 
     Raises
     ------
     ArtifactError
         Where the folder exists or cannot be written; then nothing is left behind.
+    NotSupportedError
+        Where histories are part of the model itself, so that they cannot be left out.
     """
     place = check_free(path)
-    beside, made = None, _missing_parents(place)
+    keep = histories and not who.forgotten
+    if not keep:
+        refuse_histories_inside(who)
+    beside, made = None, missing_parents(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(mkdtemp(prefix=".recvec-", dir=place.parent))
-        _write(who, beside, dict(metrics or {}))
+        _write(who, beside, dict(metrics or {}), keep=keep)
         _sync(beside)
         beside.rename(place)
     except OSError as error:
@@ -73,19 +81,33 @@ def check_free(path: str | Path) -> Path:
     place = Path(path).absolute()
     try:
         taken = place.exists() or place.is_symlink()
-        parent = next(p for p in place.parents if p.exists())
-        able = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
     except OSError as error:
         raise _unwritable(place, error) from error
     if taken:
         raise ArtifactError(f"{place} exists; nothing was written; give a new folder or remove it")
-    if not able:
-        raise ArtifactError(f"{place} cannot be written: {parent} is not a folder that can be written to; give another folder")
+    check_writable(place)
     return place
 
 
-def _missing_parents(place: Path) -> list[Path]:
-    """Folders that will have to be made above an artifact, the innermost first."""
+def check_writable(place: Path) -> None:
+    """Refuse a folder that cannot be written to, or made where it does not exist.
+
+    Raises
+    ------
+    ArtifactError
+        Names what is in the way.
+    """
+    try:
+        there = next(p for p in (place, *place.parents) if p.exists())
+        able = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    if not able:
+        raise ArtifactError(f"{place} cannot be written: {there} is not a folder that can be written to; give another folder")
+
+
+def missing_parents(place: Path) -> list[Path]:
+    """Return the folders that will have to be made above a place, the innermost first."""
     return list(takewhile(lambda p: not p.exists(), place.parents))
 
 
@@ -117,26 +139,43 @@ def load(path: str | Path) -> Recommender:
         page = manifest.read(folder)
         if page["history_value"] not in get_args(Value):
             raise ValueError(f"history_value is {page['history_value']!r}; allowed: {', '.join(get_args(Value))}")
-        kept = load_file(folder / "histories.safetensors")
+        remembers = page.get("histories", True)  # artifacts of the first version always do
         users, user_features = _read_side(folder / "users.parquet", "user", page["features"]["user"])
         items, item_features = _read_side(folder / "items.parquet", "item", page["features"]["item"])
-        histories = Histories(n_items=len(items), **kept)
+        kept = load_file(folder / "histories.safetensors") if remembers else {}
+        histories = Histories(n_items=len(items), **kept) if remembers else Histories.empty(len(users), len(items))
         train = Dataset.from_histories(
             histories, users=users, items=items, value=page["history_value"], user_features=user_features, item_features=item_features
         )
         rungs = {name: _read_model(folder / "rungs" / name, manifest.read(folder / "rungs" / name)) for name in page["rungs"]}
         who = Recommender(_read_model(folder, page), train, rungs=rungs)
-        who.fingerprint = page["data"]
+        who.fingerprint, who.forgotten = page["data"], not remembers
         return who
     except (KeyError, ValueError, TypeError, AttributeError, OSError, SafetensorError, PolarsError) as error:
         raise ArtifactError(f"{folder} is damaged: {_first_line(error)}; {manifest.REMEDY}") from error
 
 
-def _write(who: Recommender, folder: Path, metrics: dict[str, float]) -> None:
-    histories = who.histories
-    kept = {"indptr": histories.indptr, "items": histories.items, "weights": histories.weights}
-    kept |= {n: a for n, a in (("times", histories.times), ("order", histories.order)) if a is not None}
-    save_file({name: np.ascontiguousarray(a) for name, a in kept.items()}, folder / "histories.safetensors")
+def histories_inside(method: Method) -> NotSupportedError:
+    """Return the error of methods whose models hold the histories."""
+    return NotSupportedError(f"{method.name} scores by the histories themselves, which cannot be left out; use another method, such as als")
+
+
+def refuse_histories_inside(who: Recommender) -> None:
+    """Refuse to save without histories where a model is made of them.
+
+    Raises
+    ------
+    NotSupportedError
+        Names the method.
+    """
+    for model in (who.model, *who.rungs.values()):
+        if isinstance(model, ItemModel):
+            raise histories_inside(model.method)
+
+
+def _write(who: Recommender, folder: Path, metrics: dict[str, float], *, keep: bool) -> None:
+    if keep:
+        _write_histories(who.histories, folder / "histories.safetensors")
     _write_side(folder / "users.parquet", who.users, who.train.user_features)
     _write_side(folder / "items.parquet", who.items, who.train.item_features)
     for name, rung in who.rungs.items():
@@ -146,6 +185,7 @@ def _write(who: Recommender, folder: Path, metrics: dict[str, float]) -> None:
     extra: dict[str, Json] = {
         "data": who.fingerprint,
         "metrics": dict(metrics),
+        "histories": keep,
         "history_value": who.history_value,
         "rungs": list(who.rungs),
         "features": {
@@ -154,6 +194,12 @@ def _write(who: Recommender, folder: Path, metrics: dict[str, float]) -> None:
         },
     }
     _write_model(who.model, folder, extra)
+
+
+def _write_histories(histories: Histories, path: Path) -> None:
+    kept = {"indptr": histories.indptr, "items": histories.items, "weights": histories.weights}
+    kept |= {n: a for n, a in (("times", histories.times), ("order", histories.order)) if a is not None}
+    save_file({name: np.ascontiguousarray(a) for name, a in kept.items()}, path)
 
 
 def _write_model(model: Model, folder: Path, extra: Mapping[str, Json]) -> None:

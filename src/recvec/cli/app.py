@@ -11,9 +11,11 @@ from recvec.cli.datasets import datasets
 from recvec.cli.demo import demo
 from recvec.cli.evaluate import evaluate
 from recvec.cli.explain import explain
+from recvec.cli.export import export
 from recvec.cli.fit import fit
 from recvec.cli.methods import methods
 from recvec.cli.recommend import recommend, similar
+from recvec.cli.update import update
 
 app = typer.Typer(
     name="recvec",
@@ -22,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, fit, evaluate, recommend, similar, explain, methods, datasets):
+for command in (demo, fit, update, evaluate, recommend, similar, explain, export, methods, datasets):
     app.command()(command)
 
 

@@ -1,14 +1,15 @@
 """``recvec fit``: learn embeddings and keep them."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import recvec as rv
-from recvec.artifact.store import check_free
+from recvec.artifact.store import check_free, histories_inside
 from recvec.cli import options, output
-from recvec.cli.training import record, timed_fit
+from recvec.cli.training import checkpoints, record, say_where_it_begins, timed_fit
 from recvec.types import Json
 
 
@@ -21,6 +22,10 @@ def fit(
     rungs: Annotated[
         str, typer.Option("--rungs", help="'auto': a popular rung for people without history; 'none': the model alone.")
     ] = "auto",
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder for checkpoints: a killed fit can go on.")] = None,
+    every: Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Epochs between checkpoints; 1 by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
+    no_histories: Annotated[bool, typer.Option("--no-histories", help="Save without what people know.")] = False,
     task: options.Task = "ranking",
     settings: options.Set = None,
     seed: options.Seed = 0,
@@ -33,12 +38,21 @@ def fit(
         raise rv.InputError(f"--rungs is '{rungs}'; allowed: auto, none")
     recipe = rv.method(method, task=task, settings=options.pairs(settings))
     runtime = rv.Runtime(threads=threads, device=device)
+    if no_histories and recipe.holds_histories:
+        raise histories_inside(recipe)
     check_free(out)
     output.check_file(json_file)
+    kept, found = checkpoints(recipe, seed, out, folder=checkpoint, every=every, resume=resume)
     data = rv.read(interactions, users=users, items=items)
-    model, seconds = timed_fit(recipe, data, seed, runtime)
-    rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out)
+    if resume:
+        say_where_it_begins(checkpoint, found)
+    with kept or nullcontext():
+        model, seconds = timed_fit(recipe, data, seed, runtime, kept, found)
+        rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out, histories=not no_histories)
+        if kept is not None:
+            kept.clear()
     sizes: dict[str, Json] = {"n_users": data.n_users, "n_items": data.n_items, "n_interactions": len(data.interactions)}
+    sizes["resumed_after_epoch"] = 0 if found is None else found.epoch
     curve: list[Json] = [dict(point) for point in model.curve]
     content = {**record(model, seconds, seed, runtime), **sizes, "curve": curve}
     output.write_json(content, json_file)

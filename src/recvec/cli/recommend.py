@@ -16,6 +16,7 @@ def recommend(
     user: Annotated[list[str] | None, typer.Option("--user", help="Known user; repeatable.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All users of the model.")] = False,
     history: Annotated[list[str] | None, typer.Option("--history", help="Item that a new person liked; repeatable.")] = None,
+    with_known: Annotated[bool, typer.Option("--with-known", help="Do not leave out what users have met.")] = False,
     item: Annotated[str | None, typer.Option("--item", help="Item whose audience is wanted; with --audience.")] = None,
     audience: Annotated[bool, typer.Option("--audience", help="The best users for --item, without those who have met it.")] = False,
     k: Annotated[int | None, typer.Option("--k", max=options.LONGEST, help="Length of the lists; 10, with --audience 100.")] = None,
@@ -41,7 +42,10 @@ def recommend(
     who = _loaded(folder, threads)
     found, unknown = limits.known(who, tables)
     wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, **found}
-    lists = who.recommend_for(history=history, **wanted) if history else who.recommend(user or who.users.ids, **wanted)
+    if history:
+        lists = who.recommend_for(history=history, **wanted)
+    else:
+        lists = who.recommend(user or who.users.ids, exclude_known=not with_known, **wanted)
     for line in unknown:
         output.warn(line)
     if not len(lists):

@@ -1,19 +1,65 @@
-"""What ``fit`` and ``evaluate`` share: a fit with a progress bar and a clock, and what is recorded of it."""
+"""What ``fit`` and ``evaluate`` share: a fit with a progress bar and a clock, what protects it, and what is recorded of it."""
 
 import time
+from pathlib import Path
 
 import recvec as rv
+from recvec.artifact.checkpoint import Checkpoints, Found
 from recvec.cli import output
 from recvec.contract import Method, Model, available_cores
+from recvec.models import registry
 from recvec.types import Json
 
 
-def timed_fit(recipe: Method, data: rv.Dataset, seed: int, runtime: rv.Runtime) -> tuple[Model, float]:
-    """Fit with a progress bar on a terminal; return the model and the seconds it took."""
+def timed_fit(
+    recipe: Method, data: rv.Dataset, seed: int, runtime: rv.Runtime, kept: Checkpoints | None = None, found: Found | None = None
+) -> tuple[Model, float]:
+    """Fit with a progress bar on a terminal, from a checkpoint if one was found; return the model and the seconds it took."""
     started = time.perf_counter()
     with output.progress(f"fitting {recipe.name}", getattr(recipe, "epochs", 1)) as on_epoch:
-        model = recipe.fit(data, rng=seed, runtime=runtime, on_epoch=on_epoch)
+        state = None if found is None else found.state
+        model = recipe.fit(data, rng=seed, runtime=runtime, on_epoch=on_epoch, checkpoint=kept, resume=state)
     return model, time.perf_counter() - started
+
+
+def checkpoints(
+    recipe: Method, seed: int, out: Path, *, folder: Path | None, every: int | None, resume: bool
+) -> tuple[Checkpoints | None, Found | None]:
+    """Check the options of checkpoints, and find where to go on; nothing is written yet.
+
+    Raises
+    ------
+    InputError
+        Where the options do not go together, or the method has no epochs.
+    ArtifactError
+        Where the folder cannot be used, or its checkpoints are of another fit.
+    """
+    if folder is None:
+        if resume or every is not None:
+            option = "--resume" if resume else "--checkpoint-every"
+            raise rv.InputError(f"{option} is given without --checkpoint; allowed: together; add --checkpoint DIR")
+        return None, None
+    if not hasattr(recipe, "epochs"):
+        able = ", ".join(n for n in registry.names() if hasattr(registry.method_class(n), "epochs"))
+        raise rv.InputError(f"{recipe.name} does not learn by epochs, so it has no checkpoints; allowed with: {able}; leave it out")
+    place, model = folder.absolute(), out.absolute()
+    if place == model or place in model.parents or model in place.parents:
+        raise rv.InputError(f"--checkpoint {folder} and --out {out} lie in each other; allowed: two folders apart; give another one")
+    kept = Checkpoints(folder, every=every or 1, warn=output.warn)
+    found = kept.begin(resume=resume)
+    if found is not None:
+        recipe.check_resume(found.state, rng=seed)
+    return kept, found
+
+
+def say_where_it_begins(folder: Path | None, found: Found | None) -> None:
+    """Say what a resumed fit goes on from."""
+    if found is None:
+        output.say(f"{folder} holds no checkpoint: starting anew")
+        return
+    for path in reversed(found.damaged):
+        output.say(f"{path.name} is damaged and passed over")
+    output.say(f"resuming after epoch {found.epoch}, from {found.path.name}")
 
 
 def record(model: Model, seconds: float, seed: int, runtime: rv.Runtime) -> dict[str, Json]:

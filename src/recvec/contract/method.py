@@ -11,6 +11,7 @@ from recvec.contract import hyperparameters
 from recvec.contract.model import Model, State
 from recvec.contract.runtime import Runtime
 from recvec.data.dataset import Dataset
+from recvec.data.interactions import Interactions
 from recvec.errors import ArtifactError, InputError, NotSupportedError, ResourceError, ValueRangeError
 from recvec.types import F32, Json
 
@@ -126,6 +127,7 @@ class Method(ABC):
     tasks: ClassVar[tuple[str, ...]] = ("ranking",)
     needs: ClassVar[frozenset[str]] = frozenset({"interactions"})
     gives: ClassVar[str]
+    holds_histories: ClassVar[bool] = False  # whether a model of it is made of the training histories, as an ItemModel is
 
     def __post_init__(self) -> None:
         hyperparameters.check(self)
@@ -167,23 +169,33 @@ class Method(ABC):
         ResourceError
             Where the estimated memory exceeds the limit.
         ArtifactError
-            Where `resume` comes from other data or another recipe.
+            Where `resume` comes from other data, another recipe or another seed.
         """
         runtime = runtime or Runtime()
         self._check(dataset, runtime)
-        identity: dict[str, Json] = {
-            "method": self.name,
-            "recipe": self.recipe,
-            "data": dataset.fingerprint if checkpoint or resume else "",
-        }
+        generator = np.random.default_rng(0 if rng is None else rng)
+        identity = self._identity(generator) | {"data": dataset.fingerprint if checkpoint or resume else ""}
         if resume is not None:
             _same_fit(identity, resume.meta)
-        generator = np.random.default_rng(0 if rng is None else rng)
         training = Training(
             rng=generator, runtime=runtime, identity=identity, valid=valid, monitor=monitor,
             on_epoch=on_epoch, checkpoint=checkpoint, resume=resume,
         )  # fmt: skip
         return self._fit(dataset, training)
+
+    def check_resume(self, state: State, *, rng: Rng = None) -> None:
+        """Refuse a checkpoint of another fit as far as can be said before the data are read; `fit` looks at those too.
+
+        Raises
+        ------
+        ArtifactError
+            Where it comes from another method, recipe or seed.
+        """
+        _same_fit(self._identity(np.random.default_rng(0 if rng is None else rng)), state.meta)
+
+    def _identity(self, rng: np.random.Generator) -> dict[str, Json]:
+        start: Any = rng.bit_generator.state
+        return {"method": self.name, "recipe": self.recipe, "start": start}
 
     @abstractmethod
     def _fit(self, dataset: Dataset, training: Training) -> Model:
@@ -197,14 +209,50 @@ class Method(ABC):
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
         """Return operations, bytes moved and memory of a fit, from sizes alone."""
 
-    def update(self, model: Model, dataset: Dataset, *, rng: Rng = None, runtime: Runtime | None = None) -> Model:
-        """Return a model of the grown dataset, in which old rows keep their numbers.
+    def update(
+        self,
+        model: Model,
+        dataset: Dataset,
+        *,
+        new: Interactions | None = None,
+        rng: Rng = None,
+        runtime: Runtime | None = None,
+    ) -> Model:
+        """Return a model of the grown dataset, in less time than a fit; `model.method.update` is the way to call it.
+
+        Parameters
+        ----------
+        model : Model
+            Fitted, or updated, by this recipe; it is not changed.
+        dataset : Dataset
+            Everything: users and items of the model keep their rows, new ones come after them.
+        new : Interactions, optional
+            Those rows of `dataset` that the model has not seen; without them all rows count as new.
+        rng : int or numpy.random.Generator, optional
+            Seed, for methods that draw vectors of new items; 0 by default.
+        runtime : Runtime, optional
+            Threads to use.
 
         Raises
         ------
         NotSupportedError
             Where the method can only be fitted again.
+        InputError
+            Where the model is of another recipe, or the dataset has fewer users or items than the model.
         """
+        if model.method != self:
+            raise InputError(f"the model is of another recipe, {model.method}; update it by its own: model.method.update(model, ...)")
+        if dataset.n_users < model.n_users or dataset.n_items < model.n_items:
+            raise ValueRangeError(
+                f"the data have {dataset.n_users} users and {dataset.n_items} items, the model has {model.n_users} and {model.n_items}; "
+                f"allowed: as many or more, old ones in their rows; give the grown table"
+            )
+        seed = rng if isinstance(rng, np.random.Generator) else [rng or 0, model.n_users, model.n_items]  # not the numbers of the fit
+        training = Training(rng=np.random.default_rng(seed), runtime=runtime or Runtime(), identity={})
+        return self._update(model, dataset, new, training)
+
+    def _update(self, model: Any, dataset: Dataset, new: Interactions | None, training: Training) -> Model:
+        """Learn from the new rows; methods that can do it replace this."""
         raise NotSupportedError(f"{self.name} cannot be updated; fit it again on the grown table")
 
     def _check(self, dataset: Dataset, runtime: Runtime) -> None:
@@ -225,7 +273,15 @@ class Method(ABC):
             )
 
 
+def lengthened(vectors: F32, n: int) -> F32:
+    """Return a copy of the vectors with zeros for new rows, shape (n, d): where an update begins."""
+    return np.concatenate([vectors, np.zeros((n - len(vectors), vectors.shape[1]), np.float32)])
+
+
 def _same_fit(identity: Mapping[str, Json], found: Mapping[str, Json]) -> None:
-    for key, word in (("method", "method"), ("recipe", "hyper-parameters"), ("data", "data")):
-        if identity[key] != found.get(key):
-            raise ArtifactError(f"the checkpoint is of other {word}; resume with those it was made with, or start anew without resume")
+    words = {"method": "method", "recipe": "hyper-parameters", "start": "seed", "data": "data"}
+    for key, mine in identity.items():
+        if mine != found.get(key):
+            raise ArtifactError(
+                f"the checkpoint is of other {words[key]}; resume with those it was made with, or start anew without resume"
+            )

@@ -30,6 +30,8 @@ class Dataset:
         Ids in row order; they may name people and items that no interaction names.
     user_features, item_features : FeatureTable, optional
         One row per user or item of the vocabulary.
+    merged : Histories, optional
+        The histories that the interactions are the entries of, see `from_histories`; they need not be merged again.
     """
 
     interactions: Interactions
@@ -37,6 +39,7 @@ class Dataset:
     items: Vocabulary
     user_features: FeatureTable | None = None
     item_features: FeatureTable | None = None
+    merged: Histories | None = None
 
     def __repr__(self) -> str:
         return f"Dataset({len(self.interactions):,} interactions, {self.n_users:,} users, {self.n_items:,} items)"
@@ -80,7 +83,14 @@ class Dataset:
         people = np.repeat(np.arange(len(histories), dtype=np.int32), histories.lengths)
         column = {"weight": histories.weights} if value == "weight" else {"rating": histories.weights}
         rows = Interactions(users=people, items=histories.items, timestamp=histories.times, **column)
-        return cls(interactions=rows, users=users, items=items, user_features=user_features, item_features=item_features)
+        return cls(interactions=rows, users=users, items=items, user_features=user_features, item_features=item_features, merged=histories)
+
+    def _kept(self, value: Value) -> Histories | None:
+        """Return the histories that this dataset was made of, where its rows, people and items are still theirs."""
+        kept, rows = self.merged, self.interactions
+        if kept is None or kept.items is not rows.items or kept.weights is not (rows.weight if value == "weight" else rows.rating):
+            return None
+        return kept if (len(kept), kept.n_items) == (self.n_users, self.n_items) else None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -115,6 +125,9 @@ class Dataset:
         ColumnError
             Where ratings are asked for and the table has none.
         """
+        kept = self._kept(value)
+        if kept is not None:
+            return kept.matrix()
         rows = self._merged_rows(value)
         if value == "rating":
             rows = rows.take(_latest_of_pairs(rows, self.n_items))
@@ -136,6 +149,9 @@ class Dataset:
 
     def histories(self, value: Value = "weight") -> Histories:
         """Return one history per user; times and order are kept where the table has timestamps."""
+        kept = self._kept(value)
+        if kept is not None:
+            return kept
         histories = Histories.from_matrix(self.matrix(value))
         rows = self._merged_rows(value)
         if rows.timestamp is None:

@@ -52,6 +52,12 @@ class FeatureTable:
         digest.update(self.frame.write_ndjson().encode())
         return digest.hexdigest()
 
+    def lengthened(self, n: int) -> "FeatureTable":
+        """Return the same attributes for a vocabulary that has grown to `n` rows; nothing is known of the new ones."""
+        if n == self.frame.height:
+            return self
+        return FeatureTable(frame=self.frame.vstack(self.frame.clear(n - self.frame.height)), types=self.types)
+
     @classmethod
     def of(
         cls,

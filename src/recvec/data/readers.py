@@ -54,8 +54,8 @@ def read(
         One line: file, row, value, what is allowed, what to do.
     """
     rows = read_columns(interactions, required=IDS, optional=VALUES, name="the table of interactions")
-    user_tables = [attribute_table(s, "user_id") for s in _several(users)]
-    item_tables = [attribute_table(s, "item_id") for s in _several(items)]
+    user_tables = [attribute_table(s, "user_id") for s in several(users)]
+    item_tables = [attribute_table(s, "item_id") for s in several(items)]
     _refuse_unused(types, [*user_tables, *item_tables])
     vocab_users = Vocabulary.of([rows["user_id"], *(t["user_id"] for t in user_tables)], "user")
     vocab_items = Vocabulary.of([rows["item_id"], *(t["item_id"] for t in item_tables)], "item")
@@ -95,7 +95,8 @@ def attribute_table(source: Source, id_column: str) -> pl.DataFrame:
     return table.with_columns(check_ids(table[id_column], where))
 
 
-def _several(sources: Source | Sequence[Source] | None) -> list[Source]:
+def several(sources: Source | Sequence[Source] | None) -> list[Source]:
+    """Return the sources as a list: none, one or several may be given."""
     if sources is None:
         return []
     return list(sources) if isinstance(sources, list | tuple) else [sources]

@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from recvec.data.dataset import Dataset, Value
-from recvec.data.features import FeatureTable
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.data.protocols import N_PARTS, Cut, cut
@@ -37,7 +36,7 @@ class Split:
         The only item rows that compete (ascending); all items where None.
     negatives : Histories, optional
         Items against which each test item of a user is ranked, instead of the whole catalogue.
-    n_known : tuple of int
+    n_known : tuple of int, optional
         Users and items before those that only the test part or the negatives name.
     """
 
@@ -48,7 +47,7 @@ class Split:
     folded: Interactions | None = None
     candidates: I32 | None = None
     negatives: Histories | None = None
-    n_known: tuple[int, int]
+    n_known: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         return f"Split({self.protocol}, train {len(self.train.interactions):,} rows, test {len(self.test):,} rows)"
@@ -216,13 +215,6 @@ def _extended(data: Dataset, user_ids: Any, item_ids: Any) -> Dataset:
         data,
         users=users,
         items=items,
-        user_features=_lengthened(data.user_features, len(users)),
-        item_features=_lengthened(data.item_features, len(items)),
+        user_features=data.user_features and data.user_features.lengthened(len(users)),
+        item_features=data.item_features and data.item_features.lengthened(len(items)),
     )
-
-
-def _lengthened(table: FeatureTable | None, n: int) -> FeatureTable | None:
-    if table is None or table.frame.height == n:
-        return table
-    blank = table.frame.clear(n - table.frame.height)
-    return FeatureTable(frame=table.frame.vstack(blank), types=table.types)

@@ -5,7 +5,7 @@ compare counts. A person without history gets the same list. Cost: one pass over
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ import polars as pl
 from recvec.contract import Cost, DataShape, DotModel, FoldIn, Method, Runtime, State, Training, no_new_items
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
+from recvec.data.interactions import Interactions
 from recvec.errors import InputError
 from recvec.types import F32
 
@@ -34,6 +35,14 @@ class Popularity(Method):
             item_vectors=dataset.item_counts.astype(np.float32)[:, None],  # (n_items, 1)
             fold_in=Everyone(),
         )
+
+    def _update(self, model: DotModel, dataset: Dataset, new: Interactions | None, training: Training) -> DotModel:
+        """Count the new rows on top of the old ones."""
+        counts = dataset.item_counts.astype(np.float32)
+        if new is not None:
+            counts = dataset.with_interactions(new).item_counts.astype(np.float32)
+            counts[: model.n_items] += model.item_vectors[:, 0]
+        return replace(model, user_vectors=np.ones((dataset.n_users, 1), np.float32), item_vectors=counts[:, None])
 
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""

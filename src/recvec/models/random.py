@@ -16,6 +16,7 @@ import polars as pl
 from recvec.contract import Cost, DataShape, DotModel, FoldIn, LinearFoldIn, Method, Runtime, State, Training, param
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
+from recvec.data.interactions import Interactions
 from recvec.errors import NotSupportedError
 from recvec.types import F32, Array
 
@@ -32,16 +33,19 @@ class Random(Method):
 
     def _fit(self, dataset: Dataset, training: Training) -> DotModel:
         """Draw vectors; the user vectors are the fold-in of the training histories."""
-        shape, scale = (dataset.n_items, self.embedding_dim), np.float32(self.embedding_dim**-0.5)
-        item_vectors = training.rng.standard_normal(shape, dtype=np.float32) * scale
-        hidden = training.rng.standard_normal(shape, dtype=np.float32) * scale
+        return self._folded(dataset, *(self._drawn(dataset.n_items, training) for _ in ("items", "hidden")))
+
+    def _update(self, model: DotModel, dataset: Dataset, new: Interactions | None, training: Training) -> DotModel:
+        """Draw vectors of new items, and fold everyone in."""
+        old = (model.item_vectors, model.fold_in.arrays()["into"])
+        return self._folded(dataset, *(np.concatenate([v, self._drawn(dataset.n_items - len(v), training)]) for v in old))
+
+    def _drawn(self, n: int, training: Training) -> F32:
+        return training.rng.standard_normal((n, self.embedding_dim), dtype=np.float32) * np.float32(self.embedding_dim**-0.5)
+
+    def _folded(self, dataset: Dataset, items: F32, hidden: F32) -> DotModel:
         fold_in = Noise(LinearFoldIn(self.name, hidden, "unit"))
-        return DotModel(
-            method=self,
-            user_vectors=fold_in.queries(dataset.histories(), None),
-            item_vectors=item_vectors,
-            fold_in=fold_in,
-        )
+        return DotModel(method=self, user_vectors=fold_in.queries(dataset.histories(), None), item_vectors=items, fold_in=fold_in)
 
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""

@@ -11,11 +11,15 @@ vectors. User vectors are (e_u V, b_u, 1), item vectors (V, 1, b_i): two extra c
 A person is folded in by the same formula. Without history: zeros for rankings; (0, 0, 1) for ratings, the order of
 the item biases. Cost: `kernels.factorization.truncated_svd`, seconds for a million interactions.
 
+An update folds in the users who have new interactions, and places a new item where its users are: column i of
+R~ ~ P V' with P = R~ V = U S the user vectors gives V_i = S^-2 P' R~_i, and S^2 are the squared lengths of the columns
+of P. Degrees and biases of old items stay. Folding in a history gives the stored vector for everyone, as after a fit.
+
 Sources: Cremonesi, Koren, Turrin, RecSys 2010 (PureSVD); Koren, "Factor in the neighbors", TKDD 2010 (biases).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -32,14 +36,16 @@ from recvec.contract import (
     Runtime,
     State,
     Training,
+    lengthened,
     needs_history,
     no_new_items,
     param,
 )
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
+from recvec.data.interactions import Interactions
 from recvec.kernels.factorization import krylov_space, sparse_dense, truncated_svd
-from recvec.types import F32, F64, Array
+from recvec.types import F32, F64, Array, Executor
 
 _BIAS_ROUNDS = 10  # alternations between user and item biases; the change is below 1e-3 stars by then
 
@@ -94,6 +100,51 @@ class SVD(Method):
             fold_in=fold_in,
         )
 
+    def _update(self, model: DotModel, dataset: Dataset, new: Interactions | None, training: Training) -> DotModel:
+        """Place new items by the users who met them, then fold in the users who have new interactions."""
+        changed = np.arange(dataset.n_users) if new is None else np.union1d(new.users, np.arange(model.n_users, dataset.n_users))
+        users = lengthened(model.user_vectors, dataset.n_users)
+        update = self._update_ranking if self.task == "ranking" else self._update_rating
+        return update(model, dataset, users, changed, training.runtime.executor)
+
+    def _update_ranking(self, model: DotModel, dataset: Dataset, users: F32, changed: Array, executor: Executor) -> DotModel:
+        histories = dataset.histories()
+        mine, items = histories.take(changed), lengthened(model.item_vectors, dataset.n_items)
+        fold_in = LinearFoldIn(self.name, lengthened(model.fold_in.arrays()["into"], dataset.n_items), "degree")
+        users[changed] = fold_in.queries(mine, None)
+        if dataset.n_items > model.n_items:
+            user_root = _inverse_root(histories.matrix().sum(axis=1))
+            added = sp.csr_array(histories.matrix()[:, model.n_items :].T.tocsr())  # (n_new, n_users)
+            item_root = _inverse_root(added.sum(axis=1))
+            added = sp.csr_array(sp.diags_array(item_root) @ added @ sp.diags_array(user_root)).astype(np.float32)
+            v = _placed(added, users, executor)
+            fold_in.into[model.n_items :], items[model.n_items :] = v * item_root[:, None], v / _nonzero(item_root)[:, None]
+            users[changed] = fold_in.queries(mine, None)
+        return replace(model, user_vectors=users, item_vectors=items, fold_in=fold_in)
+
+    def _update_rating(self, model: DotModel, dataset: Dataset, users: F32, changed: Array, executor: Executor) -> DotModel:
+        histories = dataset.histories("rating")
+        mine, v = histories.take(changed), lengthened(model.item_vectors[:, :-2], dataset.n_items)
+        item_bias = lengthened(model.item_vectors[:, -1:], dataset.n_items)[:, 0]
+        fold_in = RatingFoldIn(self, model.offset, item_bias, v)
+        users[changed] = fold_in.queries(mine, None)
+        if dataset.n_items > model.n_items:
+            added = sp.csr_array(histories.matrix()[:, model.n_items :].T.tocsr())  # (n_new, n_users)
+            rest = added.data.astype(np.float64) - model.offset - users[added.indices, -2]
+            bias = _user_biases(added, rest, self.bias_reg)  # the same shrunken mean, of the rows of items
+            added.data = (rest - np.repeat(bias, np.diff(added.indptr))).astype(np.float32)
+            item_bias[model.n_items :], v[model.n_items :] = bias, _placed(added, users[:, :-2], executor)
+            users[changed] = fold_in.queries(mine, None)
+        known = histories.weights
+        low, high = model.bounds or (np.inf, -np.inf)
+        return replace(
+            model,
+            user_vectors=users,
+            item_vectors=np.column_stack([v, np.ones_like(item_bias), item_bias]),
+            fold_in=fold_in,
+            bounds=(min(low, float(known.min())), max(high, float(known.max()))),
+        )
+
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
         if self.task == "ranking":
@@ -109,6 +160,12 @@ class SVD(Method):
         vectors = (2 * shape.n_users + 3 * shape.n_items) * self.embedding_dim
         memory = 32 * shape.n_interactions + 4 * (min(side, space * 8) * space + vectors)
         return Cost(operations=work, bytes_moved=8.0 * shape.n_interactions * space + 4.0 * side * space * space / 8, memory=memory)
+
+
+def _placed(items: sp.csr_array, vectors: F32, executor: Executor) -> F32:
+    """Return the right singular vectors of new columns, given as rows (n, n_users), from the user vectors P = U S."""
+    squares: F32 = np.einsum("ud,ud->d", vectors, vectors)
+    return sparse_dense(items, vectors, executor=executor) / _nonzero(squares)
 
 
 def _nonzero(values: F32) -> F32:

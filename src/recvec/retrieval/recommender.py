@@ -10,6 +10,7 @@ import polars as pl
 from recvec.contract import Method, Model, Ranked, Runtime, checked_k
 from recvec.data.dataset import Dataset, Value
 from recvec.data.histories import Histories
+from recvec.data.readers import Source
 from recvec.data.vocabulary import Vocabulary
 from recvec.errors import InputError, NotSupportedError
 from recvec.kernels.diversity import check_diversity
@@ -20,6 +21,7 @@ from recvec.retrieval.explaining import explain_known
 from recvec.retrieval.frames import embeddings_frame, lists_frame, one_list, parts_frame
 from recvec.retrieval.ladder import ROUTES, Ladder
 from recvec.retrieval.limits import Denials, Id, allowed_items, denials, denied_to_users, either
+from recvec.retrieval.update import UpdateReport, updated
 from recvec.types import I32, Array
 
 __all__ = ["ROUTES", "Recommender"]
@@ -48,6 +50,8 @@ class Recommender:
     InputError
         Where a model is not over the vocabulary of `train`, or a rung has an unknown name.
     """
+
+    forgotten = False  # whether the histories are gone: saved without them
 
     def __init__(
         self,
@@ -87,7 +91,18 @@ class Recommender:
 
     @cached_property
     def histories(self) -> Histories:
-        """Training history of each user row."""
+        """Training history of each user row.
+
+        Raises
+        ------
+        NotSupportedError
+            Where they were left out when the model was saved.
+        """
+        if self.forgotten:
+            raise NotSupportedError(
+                "this model was saved without histories: what people know cannot be left out of lists, and explain, update and evaluate "
+                "do not work; recommend with exclude_known=False (--with-known), or fit again with histories"
+            )
         return self.train.histories(self.history_value)
 
     @cached_property
@@ -105,6 +120,7 @@ class Recommender:
         candidates: Iterable[Id] | None = None,
         deny: Denials | None = None,
         diversity: float = 0.0,
+        exclude_known: bool = True,
     ) -> pl.DataFrame:
         """Return the best `k` items of known users, without those in their training history.
 
@@ -122,6 +138,9 @@ class Recommender:
         diversity : float
             0: the best by score. Up to 1: of the best ``max(100, 5 k)``, those that differ more from each other, by
             maximal marginal relevance over the item vectors (see `recvec.kernels.diversity`).
+        exclude_known : bool
+            False lets items of the training history into the lists. A model without histories needs it, and then gives
+            everyone the stored list, those without history too.
 
         Returns
         -------
@@ -141,14 +160,15 @@ class Recommender:
         denied = denials(deny)
         allowed = allowed_items(self.items, candidates, denied)
         own = denied_to_users(self.train, denied)
-        warm = self.histories.lengths[rows] > 0
+        blind = self.forgotten and not exclude_known
+        warm = np.ones(len(rows), bool) if blind else self.histories.lengths[rows] > 0
         nobody = Ranked(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
         parts = [lists_frame(nobody, "stored", rows, self.items, self.users.ids[rows])]
         for mine in (warm, ~warm):
             at = np.flatnonzero(mine)
             if len(at):
                 route, model = self._ladder.known(warm=bool(warm[at[0]]))
-                exclude = self.histories.take(rows[at])
+                exclude = self.histories.take(rows[at]) if exclude_known else Histories.empty(len(at), len(self.items))
                 if own is not None:
                     exclude = either(exclude, own.take(rows[at]))
                 lists = self._lists(model, model.queries(rows[at]), k, exclude, allowed, diversity)
@@ -221,6 +241,8 @@ class Recommender:
 
     @property
     def _usual_weight(self) -> float:
+        if self.history_value == "rating" and self.forgotten:
+            return float(getattr(self.model, "offset", 1.0))
         return float(self.histories.weights.mean()) if self.history_value == "rating" and len(self.histories.items) else 1.0
 
     # ------------------------------------------------------------ reasons, and lists of users
@@ -293,6 +315,42 @@ class Recommender:
         """Return the rows of the users whose history holds an item row."""
         at = np.flatnonzero(self.histories.items == item)
         return np.searchsorted(self.histories.indptr, at, side="right") - 1
+
+    # ------------------------------------------------------------ new interactions
+
+    def update(
+        self,
+        table: Source,
+        *,
+        users: Source | Sequence[Source] | None = None,
+        items: Source | Sequence[Source] | None = None,
+        against_refit: bool = False,
+        seed: int = 0,
+    ) -> tuple["Recommender", UpdateReport]:
+        """Return a recommender that knows new interactions too, and a report of what they have changed.
+
+        Old users and items keep their rows; the histories become those of both tables, where repeated pairs merge as
+        `Dataset.matrix` says. Rungs are updated, or fitted again where their method cannot be.
+
+        Parameters
+        ----------
+        table : path or table
+            The new interactions alone, with columns as for `read`.
+        users, items : path or table, or several, optional
+            Attributes of new users and items; known ones keep theirs.
+        against_refit : bool
+            Also fit again, on all but one new pair of each of up to 1,000 users, and ask both models for that pair.
+        seed : int
+            Seed of the samples, of the fit, and of vectors that are drawn.
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method can only be fitted again, or there are no histories.
+        InputError
+            Where a table is not usable.
+        """
+        return updated(self, table, users=users, items=items, against_refit=against_refit, seed=seed)
 
     # ------------------------------------------------------------ neighbours and vectors
 
