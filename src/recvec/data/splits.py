@@ -12,7 +12,7 @@ from recvec.data.dataset import Dataset, time_order
 from recvec.data.features import FeatureTable
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
-from recvec.data.readers import IDS, VALUES, Source, read_columns, to_interactions
+from recvec.data.readers import Source, read_columns, read_rows, to_interactions
 from recvec.errors import InputError, ValueRangeError
 from recvec.types import I64, Bool
 
@@ -114,8 +114,11 @@ def split(
     InputError
         For an unknown protocol, or a test part without a row.
     """
-    given = None if test is None else read_columns(test, required=IDS, optional=VALUES, name="the test table")
-    listed = None if negatives is None else read_columns(negatives, required=("user_id", "negative_item_id"), name="the table of negatives")
+    given = None if test is None else read_rows(test, data.reading, name="the test table")
+    listed = None
+    if negatives is not None:
+        wanted = ("user_id", "negative_item_id")
+        listed = read_columns(negatives, required=wanted, name="the table of negatives", columns=data.reading.columns)
     for table, items in ((given, "item_id"), (listed, "negative_item_id")):
         if table is not None:
             data = _extended(data, table["user_id"], table[items])
