@@ -55,6 +55,12 @@ def say(line: str) -> None:
     _emit(f"{line}\n")
 
 
+def remark(line: str) -> None:
+    """Print one line beside the result, on stderr, so that a pipe stays clean."""
+    if sys.stderr is not None:  # closed by the shell (2>&-)
+        print(plain(line), file=sys.stderr)
+
+
 def _emit(text: str) -> None:
     """Write and flush. A reader that has left is no error; a full disk behind standard output is."""
     try:
