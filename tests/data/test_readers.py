@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import recvec as rv
 from recvec.data import files
+from recvec.data.reading import Wanted
 from recvec.errors import ColumnError, ReadError, ValueRangeError
 
 HEAD = "user_id,item_id,rating\n"
@@ -91,9 +92,9 @@ WRITERS: dict[str, Callable[[pl.DataFrame, Any], object]] = {
 
 
 def same_ids(found: list[Any], given_ids: list[Any]) -> bool:
-    """Ids are equal as text; they are integers exactly where all of them are canonical ones of 18 digits at most."""
-    short = all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", str(v)) for v in given_ids)
-    return [str(v) for v in found] == [str(v) for v in given_ids] and (all(isinstance(v, int) for v in found) or not short)
+    """Ids are equal as text; they are integers exactly where all of them are canonical ones of 64 bits."""
+    short = all(re.fullmatch(r"0|-?[1-9][0-9]{0,18}", str(v)) and -(2**63) <= int(v) < 2**63 for v in given_ids)
+    return [str(v) for v in found] == [str(v) for v in given_ids] and all(isinstance(v, int) for v in found) == short
 
 
 @given(table=tables())
@@ -136,7 +137,7 @@ def test_csv_is_read_as_the_standard_library_reads_it_or_refused(rows: list[str]
     raw = "user_id,item_id\n" + "\n".join(["a,b", *rows])
     path = write(tmp_path_factory.getbasetemp(), "quotes.csv", raw)
     try:
-        table, _ = files.load_file(path, None)
+        table, _ = files.load_file(path, Wanted())
     except ReadError as error:
         refused = str(error)
     else:
@@ -623,6 +624,6 @@ def test_ids_that_only_attributes_name_join_the_vocabulary(tmp_path: Path) -> No
 def test_types_must_name_attributes(tmp_path: Path) -> None:
     items = write(tmp_path, "items.csv", "item_id,genre\ni1,y\n")
     message = refusal(write(tmp_path, "t.csv", GOOD), ColumnError, items=items, types={"genres": "list"})
-    assert message == "types names the attribute 'genres', which no table has (nearest: 'genre'); correct the name"
+    assert message == "types names 'genres', which no table has (nearest: 'genre'); correct the name"
     message = refusal(write(tmp_path, "t.csv", GOOD), ColumnError, items=[items, items])
     assert message == "attribute 'genre' is in more than one table of item_id; rename or remove one"

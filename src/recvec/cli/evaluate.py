@@ -1,6 +1,7 @@
 """``recvec evaluate``: fit on one part and measure on the other, or measure a saved model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 import recvec as rv
 from recvec.artifact.store import check_free
 from recvec.cli import options, output
+from recvec.cli.reading import Tables, left_out, left_out_lines, reads_tables
 from recvec.cli.training import record, setting, timed_fit
 from recvec.contract import Method, Model
 from recvec.data.protocols import ALL_FOLDS, N_PARTS, PROTOCOLS
@@ -29,8 +31,10 @@ Diversity = Annotated[float, typer.Option("--diversity", help="Measure lists re-
 Save = Annotated[Path | None, typer.Option("--save", help="New folder for the model of the training part.")]
 
 
+@reads_tables
 def evaluate(
     interactions: Table,
+    tables: Tables,
     method: MethodName = None,
     protocol: Protocol = "leave-last-out",
     folds: Folds = None,
@@ -42,8 +46,6 @@ def evaluate(
     placebo: Placebo = False,
     diversity: Diversity = 0.0,
     save: Save = None,
-    users: options.Users = None,
-    items: options.Items = None,
     task: options.Task = "ranking",
     settings: options.Set = None,
     seed: options.Seed = 0,
@@ -52,27 +54,27 @@ def evaluate(
     json_file: options.JsonFile = None,
 ) -> None:
     """Fit a method on the training part and measure it on the test part, with 95 % bootstrap intervals."""
-    lengths = options.lengths(k)
-    runtime = rv.Runtime(threads=threads, device=device)
+    lengths, runtime = options.lengths(k), rv.Runtime(threads=threads, device=device)
     output.check_file(json_file)
     if method is None:
         _refuse_fitting(interactions, test, protocol=protocol, folds=folds, seeds=seeds, placebo=placebo, save=save, set=settings)
-        _deliver(*_of_saved(interactions, test, negatives, lengths, diversity, runtime), json_file)
+        _deliver(*_of_saved(interactions, tables, test, negatives, lengths, diversity, runtime), json_file)
         return
     recipe = rv.method(method, task=task, settings=options.pairs(settings))
     if save is not None:
         check_free(save)
-    data = rv.read(interactions, users=users, items=items)
+    data = tables.read(interactions)
     if placebo:
         check_attributes(data)
-    splits = _splits(data, protocol, folds, seed, test_share, test, negatives)
-    fits = _Fits(recipe, runtime)
-    seeds_used = range(seed, seed + seeds)
-    result = rv.cross_validate(recipe, splits, k=lengths, seeds=seeds_used, diversity=diversity, runtime=runtime, fit=fits)
-    content = record(fits.first, fits.seconds / fits.n, seed, runtime)
+    splits, fits = _splits(data, protocol, folds, seed, test_share, test, negatives), _Fits(recipe, runtime)
+    chosen = range(seed, seed + seeds)
+    result = rv.cross_validate(recipe, splits, k=lengths, seeds=chosen, diversity=diversity, runtime=runtime, fit=fits)
+    content = {**record(fits.first, fits.seconds / fits.n, seed, runtime), "left_out": left_out(data)}
     if save is not None:
         rv.save(rv.Recommender(fits.first, splits[0].train, runtime=runtime), save, metrics=result.metrics)
     _deliver(result, content, json_file, rv.placebo(recipe, splits, result, seed=seed, runtime=runtime, fit=fits) if placebo else None)
+    for line in left_out_lines(data):
+        output.warn(line)
 
 
 class _Fits:
@@ -116,11 +118,11 @@ def _refuse_fitting(folder: Path, test: Path | None, **given: Any) -> None:
 
 
 def _of_saved(
-    folder: Path, test: Path | None, negatives: Path | None, lengths: list[int], diversity: float, runtime: rv.Runtime
+    folder: Path, tables: Tables, test: Path | None, negatives: Path | None, lengths: list[int], diversity: float, runtime: rv.Runtime
 ) -> tuple[Any, Any]:
     """Measure a saved model; return the result and what is recorded of it."""
     who = rv.load(folder)
-    split = rv.split(who.train, test=test, negatives=negatives)
+    split = rv.split(replace(who.train, reading=tables.reading), test=test, negatives=negatives)
     result = rv.evaluate(who.model, split, k=lengths, diversity=diversity, runtime=runtime)
     return result, {"hyperparameters": who.model.method.recipe, **setting(runtime)}
 

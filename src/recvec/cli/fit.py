@@ -9,16 +9,17 @@ import typer
 import recvec as rv
 from recvec.artifact.store import check_free, histories_inside
 from recvec.cli import options, output
+from recvec.cli.reading import Tables, left_out, left_out_lines, reads_tables
 from recvec.cli.training import checkpoints, record, say_where_it_begins, timed_fit
 from recvec.types import Json
 
 
+@reads_tables
 def fit(
     interactions: options.Interactions,
     method: options.MethodName,
     out: Annotated[Path, typer.Option("--out", help="New folder for the model.")],
-    users: options.Users = None,
-    items: options.Items = None,
+    tables: Tables,
     rungs: Annotated[
         str, typer.Option("--rungs", help="'auto': a popular rung for people without history; 'none': the model alone.")
     ] = "auto",
@@ -43,7 +44,7 @@ def fit(
     check_free(out)
     output.check_file(json_file)
     kept, found = checkpoints(recipe, seed, out, folder=checkpoint, every=every, resume=resume)
-    data = rv.read(interactions, users=users, items=items)
+    data = tables.read(interactions)
     if resume:
         say_where_it_begins(checkpoint, found)
     with kept or nullcontext():
@@ -54,9 +55,11 @@ def fit(
     sizes: dict[str, Json] = {"n_users": data.n_users, "n_items": data.n_items, "n_interactions": len(data.interactions)}
     sizes["resumed_after_epoch"] = 0 if found is None else found.epoch
     curve: list[Json] = [dict(point) for point in model.curve]
-    content = {**record(model, seconds, seed, runtime), **sizes, "curve": curve}
+    content = {**record(model, seconds, seed, runtime), **sizes, "left_out": left_out(data), "curve": curve}
     output.write_json(content, json_file)
     output.say(
         f"{method}: {len(data.interactions):,} interactions, {data.n_users:,} users, {data.n_items:,} items; "
         f"fitted in {seconds:.1f} s, peak {content['peak_memory_mb']:,.0f} MB; saved to {out}"
     )
+    for line in left_out_lines(data):
+        output.say(line)

@@ -65,8 +65,8 @@ def say(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """Print one line of trouble that does not end the command, on standard error."""
-    if sys.stderr is not None:
+    """Print one line of trouble that does not end the command, on standard error, so that a pipe stays clean."""
+    if sys.stderr is not None:  # closed by the shell (2>&-)
         print(f"recvec: {plain(line)}", file=sys.stderr)
 
 

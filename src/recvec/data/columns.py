@@ -66,6 +66,19 @@ def number(column: pl.Series, where: str) -> pl.Series:
     return numbers.clip(lower_bound=0.0) if name == "label" else numbers.fill_null(float("nan"))
 
 
+def check_text(column: pl.Series, where: str) -> pl.Series:
+    """Return a column of text, null where there is none.
+
+    Raises
+    ------
+    ColumnError
+        For a column of another type.
+    """
+    if column.dtype != pl.String and not isinstance(column.dtype, pl.Categorical | pl.Enum | pl.Null):
+        raise ColumnError(f"{where}: {column.name} has type {column.dtype}; allowed: text; name a column of text")
+    return column.cast(pl.String)
+
+
 def first(mask: pl.Series) -> int | None:
     """Return the position of the first True, None without one."""
     found = mask.arg_true()

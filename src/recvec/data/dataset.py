@@ -1,16 +1,19 @@
 """Everything a method may learn from: interactions by row number, the ids behind them, typed attributes."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 
 from recvec.data.features import FeatureTable
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
+from recvec.data.reading import Reading
 from recvec.data.vocabulary import Vocabulary
 from recvec.errors import ColumnError
 from recvec.types import F64, I32, I64, Bool
@@ -29,9 +32,14 @@ class Dataset:
     users, items : Vocabulary
         Ids in row order; they may name people and items that no interaction names.
     user_features, item_features : FeatureTable, optional
-        One row per user or item of the vocabulary.
+        One row per user or item of the vocabulary. A text that `reading` takes from interactions is made of those
+        of this dataset alone; that is what `with_interactions` is for.
     merged : Histories, optional
         The histories that the interactions are the entries of, see `from_histories`; they need not be merged again.
+    reading : Reading
+        How the tables were read.
+    left_out : mapping of str to int
+        What reading left out: reason -> number of rows, or of users or items where a filter removed them.
     """
 
     interactions: Interactions
@@ -40,9 +48,12 @@ class Dataset:
     user_features: FeatureTable | None = None
     item_features: FeatureTable | None = None
     merged: Histories | None = None
+    reading: Reading = field(default_factory=Reading)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self.interactions):,} interactions, {self.n_users:,} users, {self.n_items:,} items)"
+        left_out = "".join(f"; left out {n:,} {reason}" for reason, n in self.left_out.items())
+        return f"Dataset({len(self.interactions):,} interactions, {self.n_users:,} users, {self.n_items:,} items{left_out})"
 
     @property
     def n_users(self) -> int:
@@ -56,10 +67,12 @@ class Dataset:
 
     @property
     def has(self) -> frozenset[str]:
-        """What a method may ask for: ``interactions``, ``ratings``, ``user attributes``, ..."""
+        """What a method may ask for: ``interactions``, ``ratings``, ``context``, ``user attributes``, ..."""
         found = {"interactions"} if len(self.interactions) else set()
         if self.interactions.rating is not None:
             found.add("ratings")
+        if self.interactions.context is not None:
+            found.add("context")
         if self.user_features is not None:
             found.add("user attributes")
         if self.item_features is not None:
@@ -81,8 +94,13 @@ class Dataset:
     ) -> "Dataset":
         """Return a dataset with one row for each entry of the histories; their weights become the `value` column."""
         people = np.repeat(np.arange(len(histories), dtype=np.int32), histories.lengths)
-        column = {"weight": histories.weights} if value == "weight" else {"rating": histories.weights}
-        rows = Interactions(users=people, items=histories.items, timestamp=histories.times, **column)
+        rows = Interactions(
+            users=people,
+            items=histories.items,
+            weight=histories.weights if value == "weight" else None,
+            rating=histories.weights if value == "rating" else None,
+            timestamp=histories.times,
+        )
         return cls(interactions=rows, users=users, items=items, user_features=user_features, item_features=item_features, merged=histories)
 
     def _kept(self, value: Value) -> Histories | None:
@@ -103,8 +121,18 @@ class Dataset:
         return digest.hexdigest()
 
     def with_interactions(self, interactions: Interactions) -> "Dataset":
-        """Return the same people, items and attributes with other interactions."""
-        return replace(self, interactions=interactions)
+        """Return the same people, items and attributes with other interactions.
+
+        Where `reading` takes a text of items from interactions, it is made anew of those given, so that the training
+        part of a split holds no word of the test part.
+        """
+        name = self.reading.item_text_from
+        if name is None:
+            return replace(self, interactions=interactions)
+        texts = texts_of_items(interactions, self.n_items).alias(name)
+        alone = FeatureTable(frame=texts.to_frame(), types={name: "text"})
+        table = alone if self.item_features is None else self.item_features.with_text(texts)
+        return replace(self, interactions=interactions, item_features=table)
 
     def matrix(self, value: Value = "weight") -> sp.csr_array:
         """Return interactions as a CSR matrix (n_users, n_items) with each pair once.
@@ -184,6 +212,15 @@ def time_order(rows: Interactions) -> I64:
     if rows.timestamp is None:
         return np.arange(len(rows))
     return np.argsort(np.nan_to_num(rows.timestamp, nan=-np.inf), kind="stable")
+
+
+def texts_of_items(rows: Interactions, n_items: int) -> pl.Series:
+    """Return what was written about each item, (n_items,): its rows' texts in file order, a line each; null without one."""
+    texts = pl.Series("text", [None] * len(rows), dtype=pl.String) if rows.text is None else rows.text.alias("text")
+    written = pl.DataFrame([pl.Series("item", rows.items), texts]).filter(pl.col("text") != "")
+    joined = written.group_by("item").agg(pl.col("text").str.join("\n"))
+    order = pl.DataFrame({"item": np.arange(n_items, dtype=np.int32)})
+    return order.join(joined, on="item", how="left", maintain_order="left")["text"]
 
 
 def _latest_of_pairs(rows: Interactions, n_items: int) -> Bool:

@@ -2,32 +2,34 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import polars as pl
 
 from recvec.data.vocabulary import Vocabulary, shown
 from recvec.errors import ColumnError
-from recvec.types import I32
+from recvec.types import I32, Array
 
+Polars = TypeVar("Polars", pl.DataFrame, pl.Series)
 FeatureType = Literal["category", "number", "list", "text", "vector"]
 
 _CODE = r"^[+-]?0[0-9]"  # postcodes and the like: as numbers they would lose their zeros
+_ROWS_PER_PIECE = 1_000_000  # rows that are written out at a time for a fingerprint
 _TEXT_WORDS = 4.0  # a column whose values have more words than this on average is free text
 _TEXT_DISTINCT = 0.5  # ... or one whose values are mostly distinct and have several words
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureTable:
-    """One row per user or per item of a vocabulary, null where nothing is known.
+    """One row per user or item of a vocabulary, or per interaction, null where nothing is known.
 
     Parameters
     ----------
     frame : polars.DataFrame
-        Columns of attributes, in the vocabulary's row order, without the id.
+        Columns of attributes, in row order, without the id.
     types : mapping of str to FeatureType
         Type of each column: ``category`` (text), ``number`` (Float64), ``list`` (list of text, a
         multi-valued attribute), ``text`` (free text), ``vector`` (list of Float32).
@@ -49,7 +51,8 @@ class FeatureTable:
     def fingerprint(self) -> str:
         """SHA-256 over types and values, in hexadecimal."""
         digest = hashlib.sha256(json.dumps(dict(self.types), sort_keys=True).encode())
-        digest.update(self.frame.write_ndjson().encode())
+        for part in self.frame.iter_slices(_ROWS_PER_PIECE):
+            digest.update(part.write_ndjson().encode())
         return digest.hexdigest()
 
     def lengthened(self, n: int) -> "FeatureTable":
@@ -57,6 +60,14 @@ class FeatureTable:
         if n == self.frame.height:
             return self
         return FeatureTable(frame=self.frame.vstack(self.frame.clear(n - self.frame.height)), types=self.types)
+
+    def take(self, where: Array) -> "FeatureTable":
+        """Return the rows that a mask or an array of positions selects, in that order."""
+        return FeatureTable(frame=taken(self.frame, where), types=self.types)
+
+    def with_text(self, values: pl.Series) -> "FeatureTable":
+        """Return the table with a column of free text, put in the place of one of the same name."""
+        return FeatureTable(frame=self.frame.with_columns(values), types={**self.types, values.name: "text"})
 
     @classmethod
     def of(
@@ -73,11 +84,11 @@ class FeatureTable:
         ----------
         table : polars.DataFrame
             The id column (``user_id`` or ``item_id``) and attributes; several rows of one id become
-            one multi-valued attribute.
+            one multi-valued attribute, rows of ids that the vocabulary does not hold stay out.
         vocabulary : Vocabulary
             Ids and their order.
         types : mapping, optional
-            Types that the caller knows better than the values show.
+            Types of columns whose values mislead.
         separator : str
             Separates the values of a list that is written as text.
 
@@ -86,31 +97,73 @@ class FeatureTable:
         ColumnError
             Where `types` names an unknown column or type, or a value does not fit its type; names the id.
         """
+        _check_types(types or {}, table.columns, separator)
         id_name = vocabulary.ids.name
-        wanted = dict(types or {})
-        for name, kind in wanted.items():
-            if name not in table.columns or kind not in get_args(FeatureType):
-                allowed = f"columns {', '.join(table.columns)}; types {', '.join(get_args(FeatureType))}"
-                raise ColumnError(f"type '{name}={kind}' is not usable; allowed: {allowed}")
-        if not separator:
-            raise ColumnError("the separator of lists is empty; allowed: one character or more, such as '|'")
         rows = vocabulary.lookup(table[id_name])
+        if (rows < 0).any():
+            table, rows = table.filter(pl.Series(rows >= 0)), rows[rows >= 0]
+
+        def subject(name: str, row: int | None = None) -> str:
+            return f"attribute '{name}'" if row is None else f"attribute '{name}' of {_called(vocabulary, row)}"
+
+        columns = (table[name] for name in table.columns if name != id_name)
+        return cls._settled((_aligned(_plain(c, subject), rows, vocabulary) for c in columns), types or {}, separator, subject)
+
+    @classmethod
+    def of_rows(cls, table: pl.DataFrame, where: str, *, types: Mapping[str, str] | None = None, separator: str = "|") -> "FeatureTable":
+        """Settle each column's type, rows as they are; `where` is what messages call the table.
+
+        Raises
+        ------
+        ColumnError
+            As `of`; names the row.
+        """
+        _check_types(types or {}, table.columns, separator)
+
+        def subject(name: str, row: int | None = None) -> str:
+            return f"{where}: {name}" if row is None else f"{where}, row {row + 1}: {name}"
+
+        return cls._settled((_plain(c, subject) for c in table), types or {}, separator, subject)
+
+    @classmethod
+    def _settled(cls, columns: Iterable[pl.Series], types: Mapping[str, str], separator: str, subject: "_Subject") -> "FeatureTable":
         settled: dict[str, FeatureType] = {}
-        aligned: dict[str, pl.Series] = {}
-        for name in (c for c in table.columns if c != id_name):
-            column = _Column(_aligned(table[name], rows, vocabulary), vocabulary, separator)
-            settled[name] = wanted.get(name) or column.infer()  # type: ignore[assignment]
-            aligned[name] = column.cast(settled[name])
-        return cls(frame=pl.DataFrame(aligned), types=settled)
+        cast: dict[str, pl.Series] = {}
+        for values in columns:
+            column = _Column(values, separator, subject)
+            settled[values.name] = types.get(values.name) or column.infer()  # type: ignore[assignment]
+            cast[values.name] = column.cast(settled[values.name])
+        return cls(frame=pl.DataFrame(cast), types=settled)
+
+
+def taken(rows: Polars, where: Array) -> Polars:
+    """Return the rows of a polars table or column that a mask or an array of positions selects, in that order."""
+    return rows.filter(pl.Series(where)) if where.dtype == bool else rows[where]
+
+
+_Subject = Callable[..., str]
+"""``subject(name)`` or ``subject(name, row)``: what a message calls a column, or a value of it."""
+
+
+def _check_types(types: Mapping[str, str], columns: Sequence[str], separator: str) -> None:
+    for name, kind in types.items():
+        if name not in columns or kind not in get_args(FeatureType):
+            allowed = f"columns {', '.join(columns)}; types {', '.join(get_args(FeatureType))}"
+            raise ColumnError(f"type '{name}={kind}' is not usable; allowed: {allowed}")
+    if not separator:
+        raise ColumnError("the separator of lists is empty; allowed: one character or more, such as '|'")
+
+
+def _plain(column: pl.Series, subject: _Subject) -> pl.Series:
+    """Return a column of a type that attributes may have."""
+    if not _usable(column.dtype):
+        allowed = "text, numbers, true or false, dates, and lists of these"
+        raise ColumnError(f"{subject(column.name)} has type {column.dtype}; allowed: {allowed}; convert or remove the column")
+    return column.cast(pl.String) if column.dtype in (pl.Null, pl.Categorical, pl.Enum) else column
 
 
 def _aligned(column: pl.Series, rows: I32, vocabulary: Vocabulary) -> pl.Series:
     """Return one value per row of the vocabulary: different values of one id become a list, whatever is unknown is null."""
-    if not _usable(column.dtype):
-        allowed = "text, numbers, true or false, dates, and lists of these"
-        raise ColumnError(f"attribute '{column.name}' has type {column.dtype}; allowed: {allowed}; convert or remove the column")
-    if column.dtype in (pl.Null, pl.Categorical, pl.Enum):
-        column = column.cast(pl.String)
     pairs = pl.DataFrame([pl.Series("row", rows), column.alias("value")])
     if pairs["row"].is_duplicated().any():
         pairs = _merged(pairs, column.name, vocabulary)
@@ -145,11 +198,11 @@ def _called(vocabulary: Vocabulary, row: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """One attribute in the vocabulary's order, on its way to a type."""
+    """One attribute in row order, on its way to a type."""
 
     values: pl.Series
-    vocabulary: Vocabulary
     separator: str
+    subject: _Subject
 
     def infer(self) -> FeatureType:
         """Settle a type by what the values show; ``title`` and ``name`` are always text."""
@@ -215,7 +268,7 @@ class _Column:
     def _vectors(self) -> pl.Series:
         values = self.values
         if not isinstance(values.dtype, pl.List | pl.Array) or not values.dtype.inner.is_numeric():
-            raise ColumnError(f"attribute '{values.name}' has type {values.dtype}; allowed for a vector: a list of numbers; convert it")
+            raise ColumnError(f"{self.subject(values.name)} has type {values.dtype}; allowed for a vector: a list of numbers; convert it")
         vectors = values.cast(pl.List(pl.Float32))
         known = vectors.drop_nulls()
         width = known.list.len()[0] if len(known) else 0
@@ -228,4 +281,4 @@ class _Column:
     def _unfit(self, row: int, allowed: str, remedy: str) -> ColumnError:
         value = self.values[row]
         given = shown(value.to_list() if isinstance(value, pl.Series) else value)
-        return ColumnError(f"attribute '{self.values.name}' of {_called(self.vocabulary, row)} is '{given}'; allowed: {allowed}; {remedy}")
+        return ColumnError(f"{self.subject(self.values.name, row)} is '{given}'; allowed: {allowed}; {remedy}")

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
+from recvec.data.reading import Wanted
 from recvec.data.vocabulary import shown
 from recvec.errors import ColumnError, ReadError, ValueRangeError, nearest
 
@@ -39,15 +40,15 @@ _QUOTES = 'put a field with quotes in quotes and double those inside, such as "5
 _JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false"}
 
 
-def load_file(path: Path, wanted: Sequence[str] | None) -> tuple[pl.DataFrame, list[str]]:
-    """Return a file as a table, and the names of all its columns.
+def load_file(path: Path, wanted: Wanted) -> tuple[pl.DataFrame, list[str]]:
+    """Return the needed columns of a file under the names that it gives them, and the names of all its columns.
 
     Parameters
     ----------
     path : Path
         CSV or TSV (every column as text), NDJSON, each also gzipped, or Parquet.
-    wanted : sequence of str, optional
-        Columns that are needed; the others are left out.
+    wanted : Wanted
+        What is needed; other columns are left out.
 
     Raises
     ------
@@ -62,12 +63,8 @@ def load_file(path: Path, wanted: Sequence[str] | None) -> tuple[pl.DataFrame, l
     raw = raw.removeprefix(codecs.BOM_UTF8)
     if not raw.strip():
         raise _empty(path)
-    table = _ndjson(raw, path) if ending in (".ndjson", ".jsonl") else _csv(raw, FORMATS[ending], path)
-    return table.select(_kept(table.columns, wanted)), table.columns
-
-
-def _kept(names: list[str], wanted: Sequence[str] | None) -> list[str]:
-    return names if wanted is None else [c for c in names if c in wanted]
+    table = _ndjson(raw, path, wanted) if ending in (".ndjson", ".jsonl") else _csv(raw, FORMATS[ending], path)
+    return table.select(list(wanted.picked(table.columns))), table.columns
 
 
 def _checked_name(path: Path) -> tuple[str, bool]:
@@ -105,12 +102,12 @@ def _guarded(path: Path, load: Callable[[], Result]) -> Result:
         raise ReadError(f"{path} cannot be read: {reason}; it may be damaged or not in the format that its name says") from error
 
 
-def _parquet(path: Path, wanted: Sequence[str] | None) -> tuple[pl.DataFrame, list[str]]:
+def _parquet(path: Path, wanted: Wanted) -> tuple[pl.DataFrame, list[str]]:
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
             raise ReadError(f"{path} is not a Parquet file; allowed: {_endings()}; give it the ending of its format")
         names = list(pl.read_parquet_schema(file))
-    return pl.read_parquet(path, columns=_kept(names, wanted), glob=False), names
+    return pl.read_parquet(path, columns=list(wanted.picked(names)), glob=False), names
 
 
 def _check_text(raw: bytes, path: Path) -> None:
@@ -133,14 +130,14 @@ def _check_text(raw: bytes, path: Path) -> None:
 # ---------------------------------------------------------------- NDJSON
 
 
-def _ndjson(raw: bytes, path: Path) -> pl.DataFrame:
+def _ndjson(raw: bytes, path: Path, wanted: Wanted) -> pl.DataFrame:
     try:
         table = pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None)
     except (PolarsError, PanicException):
-        _refuse_json(raw, path, mixed=True)
+        _refuse_json(raw, path, wanted, mixed=True)
         return _guarded(path, lambda: pl.read_ndjson(io.BytesIO(raw), infer_schema_length=None))
-    if any(_was_other(table[c], raw) for c in table.columns if c.endswith("_id")):
-        _refuse_json(raw, path, mixed=False)
+    if any(_was_other(table[theirs], raw) for theirs, ours in wanted.picked(table.columns).items() if ours in wanted.ids):
+        _refuse_json(raw, path, wanted, mixed=False)
     return table
 
 
@@ -152,15 +149,16 @@ def _was_other(ids: pl.Series, raw: bytes) -> bool:
     return bool(re.search(key + _OTHER_VALUE, raw) or re.search(_SURROGATE, raw))
 
 
-def _refuse_json(raw: bytes, path: Path, *, mixed: bool) -> None:
+def _refuse_json(raw: bytes, path: Path, wanted: Wanted, *, mixed: bool) -> None:
     """Name the first row that is not an object or whose id is no id and, where asked for, one that mixes kinds in a column."""
     kinds: dict[str, tuple[str, int]] = {}
     lines = ((n, line) for n, line in enumerate(raw.split(b"\n"), start=1) if line.strip())
     for row, (number, line) in enumerate(lines, start=1):
         where = f"{path}, row {row} (line {number})"
         value = _json_object(line, where)
+        ids = {theirs for theirs, ours in wanted.picked(list(value)).items() if ours in wanted.ids}
         for name, given in value.items():
-            if name.endswith("_id"):
+            if name in ids:
                 _check_json_id(name, given, where)
             kind = _JSON_KINDS.get(type(given), "a number or text")
             before, first_row = kinds.setdefault(name, (kind, row)) if given is not None else (kind, row)

@@ -11,13 +11,15 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from recvec.data.attributes import attribute_tables
 from recvec.data.dataset import Dataset, Value
 from recvec.data.features import FeatureTable
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
-from recvec.data.readers import IDS, VALUES, Source, attribute_table, read_columns, several, to_interactions
+from recvec.data.readers import Source, read_rows, to_interactions
+from recvec.data.reading import Reading
 from recvec.data.vocabulary import Vocabulary
-from recvec.errors import ColumnError, nearest
+from recvec.errors import ColumnError, InputError, nearest
 from recvec.types import F64, I32, I64, Array, Bool
 
 
@@ -36,6 +38,7 @@ def grow(
     *,
     users: Source | Sequence[Source] | None = None,
     items: Source | Sequence[Source] | None = None,
+    reading: Reading | None = None,
 ) -> Growth:
     """Append new interactions; unseen users and items get the next row numbers.
 
@@ -51,6 +54,8 @@ def grow(
         New interactions, with columns as for `read`.
     users, items : path or table, or several, optional
         Attributes of new users and items; known ones keep theirs.
+    reading : Reading, optional
+        What the columns of these tables are called, and which rows count; the minimums do not apply.
 
     Raises
     ------
@@ -62,13 +67,16 @@ def grow(
     Cost: one copy of the histories and a search for each new pair; where there are timestamps, also a sort of the
     histories that have grown.
     """
-    required = (*IDS, "rating") if value == "rating" else IDS
-    rows = read_columns(table, required=required, optional=[c for c in VALUES if c not in required], name="the table of new interactions")
-    if value == "rating" and ("timestamp" in rows.columns) != (histories.times is not None):
-        has, lacks = ("the new table", "the model's") if "timestamp" in rows.columns else ("the model's table", "the new")
+    reading = reading or Reading()
+    _refuse_choices(reading)
+    rows = read_rows(table, reading, name="the table of new interactions", training=True)
+    if value == "rating" and "rating" not in rows:
+        raise ColumnError(f"{rows.loaded.where} has no column 'rating', which the model learns from; add it, or name it by columns")
+    if value == "rating" and ("timestamp" in rows) != (histories.times is not None):
+        has, lacks = ("the new table", "the model's") if "timestamp" in rows else ("the model's table", "the new")
         raise ColumnError(f"{has} has timestamps and {lacks} has none; allowed: both or neither, to know the latest rating of a pair")
-    tables = {side: [attribute_table(s, f"{side}_id") for s in several(given)] for side, given in (("user", users), ("item", items))}
-    people, things = (_extended(known, [rows, *tables[known.side]]) for known in (old.users, old.items))
+    tables = {side: [t.table for t in attribute_tables(given, f"{side}_id", reading)] for side, given in (("user", users), ("item", items))}
+    people, things = (_extended(known, [rows.loaded.table, *tables[known.side]]) for known in (old.users, old.items))
     new = to_interactions(rows, people, things)
     whole = Dataset(
         interactions=new,
@@ -78,6 +86,19 @@ def grow(
         item_features=_attributes(old.item_features, things, tables["item"]),
     )
     return joined(histories, whole, value)
+
+
+def _refuse_choices(reading: Reading) -> None:
+    """Refuse what cannot be chosen for new rows alone."""
+    chosen = {
+        "context": reading.context,
+        "item_text_from": reading.item_text_from,
+        "min_per_user": reading.min_per_user,
+        "min_per_item": reading.min_per_item,
+    }
+    name = next((n for n, value in chosen.items() if value), None)
+    if name is not None:
+        raise InputError(f"an update adds rows to what the model has read, where {name} has no meaning; leave it out, or fit again")
 
 
 def joined(histories: Histories, added: Dataset, value: Value) -> Growth:

@@ -11,7 +11,7 @@ from recvec.data.dataset import Dataset, Value
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.data.protocols import N_PARTS, Cut, cut
-from recvec.data.readers import IDS, VALUES, Source, read_columns, to_interactions
+from recvec.data.readers import Source, read_columns, read_rows, to_interactions
 from recvec.errors import InputError
 from recvec.types import I32
 
@@ -169,8 +169,11 @@ def folds(
 
 
 def _split(data: Dataset, protocol: str, how: Cut, test: Source | None, negatives: Source | None) -> Split:
-    given = None if test is None else read_columns(test, required=IDS, optional=VALUES, name="the test table")
-    listed = None if negatives is None else read_columns(negatives, required=("user_id", "negative_item_id"), name="the table of negatives")
+    given = None if test is None else read_rows(test, data.reading, name="the test table")
+    listed = None
+    if negatives is not None:
+        wanted = ("user_id", "negative_item_id")
+        listed = read_columns(negatives, required=wanted, name="the table of negatives", columns=data.reading.columns)
     n_known = (data.n_users, data.n_items)
     for table, items in ((given, "item_id"), (listed, "negative_item_id")):
         if table is not None:

@@ -11,8 +11,8 @@ import polars as pl
 from recvec.errors import InputError, UnknownItemError, UnknownUserError, nearest
 from recvec.types import I32
 
-CANONICAL_INTEGER = r"^(?:0|-?[1-9][0-9]{0,17})$"
-"""Text that reads as an integer and writes back the same; ``007`` and ``+7`` do not."""
+CANONICAL_INTEGER = r"^(?:0|-?[1-9][0-9]{0,18})$"
+"""Text that reads as an integer and writes back the same; ``007`` and ``+7`` do not. The longest may exceed Int64."""
 
 _NARROW = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)  # wider integers may exceed Int64; those are text
 _SHOWN = 100  # characters of a value in a message
@@ -45,7 +45,9 @@ def as_ids(values: Iterable[object] | pl.Series, name: str = "id") -> pl.Series:
             return small.alias(name)
     text = ids.cast(pl.String)
     if text.str.contains(CANONICAL_INTEGER).all():
-        return text.cast(pl.Int64).alias(name)
+        numbers = text.cast(pl.Int64, strict=False)
+        if numbers.null_count() == text.null_count():
+            return numbers.alias(name)
     return text.alias(name)
 
 

@@ -11,6 +11,7 @@ from recvec.contract import Method, Model, Ranked, Runtime, checked_k
 from recvec.data.dataset import Dataset, Value
 from recvec.data.histories import Histories
 from recvec.data.readers import Source
+from recvec.data.reading import Reading
 from recvec.data.vocabulary import Vocabulary
 from recvec.errors import InputError, NotSupportedError
 from recvec.kernels.diversity import check_diversity
@@ -324,6 +325,7 @@ class Recommender:
         *,
         users: Source | Sequence[Source] | None = None,
         items: Source | Sequence[Source] | None = None,
+        reading: Reading | None = None,
         against_refit: bool = False,
         seed: int = 0,
     ) -> tuple["Recommender", UpdateReport]:
@@ -338,6 +340,8 @@ class Recommender:
             The new interactions alone, with columns as for `read`.
         users, items : path or table, or several, optional
             Attributes of new users and items; known ones keep theirs.
+        reading : Reading, optional
+            What the columns of the tables are called, and which rows count.
         against_refit : bool
             Also fit again, on all but one new pair of each of up to 1,000 users, and ask both models for that pair.
         seed : int
@@ -350,7 +354,7 @@ class Recommender:
         InputError
             Where a table is not usable.
         """
-        return updated(self, table, users=users, items=items, against_refit=against_refit, seed=seed)
+        return updated(self, table, users=users, items=items, reading=reading, against_refit=against_refit, seed=seed)
 
     # ------------------------------------------------------------ neighbours and vectors
 

@@ -13,6 +13,7 @@ from recvec.data.dataset import Value
 from recvec.data.growth import Growth, grow, joined, known_pairs
 from recvec.data.histories import Histories
 from recvec.data.readers import Source
+from recvec.data.reading import Reading
 from recvec.errors import InputError, NotSupportedError
 from recvec.types import F32, I32, Bool, Json
 
@@ -137,12 +138,13 @@ def updated(
     *,
     users: Source | Sequence[Source] | None,
     items: Source | Sequence[Source] | None,
+    reading: Reading | None,
     against_refit: bool,
     seed: int,
 ) -> tuple["Recommender", UpdateReport]:
     """See `Recommender.update`."""
     value = who.history_value
-    growth = grow(who.train, who.histories, value, table, users=users, items=items)
+    growth = grow(who.train, who.histories, value, table, users=users, items=items, reading=reading)
     refit = _compared(who, growth, seed) if against_refit else None
     started = time.perf_counter()
     model = _model(who.model, growth, seed, who.runtime)
