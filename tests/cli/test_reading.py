@@ -104,7 +104,7 @@ def test_evaluate_says_what_was_left_out_beside_its_table(run: Run, place: Path)
     words = ("evaluate", "plain.csv", "--method", "popularity", "--json", "r.json")
     code, out, err = run(*words, "--drop-undated")
     undated = pl.read_csv("plain.csv")["timestamp"].null_count()
-    assert (code, err) == (0, f"left out: {undated} rows without timestamp\n")
+    assert (code, err) == (0, f"recvec: left out: {undated} rows without timestamp\n")
     assert out.startswith("metric\tvalue\t")
     assert "left out" not in out
     assert json.loads((place / "r.json").read_text())["left_out"] == {"rows without timestamp": undated}
@@ -128,7 +128,7 @@ def test_the_test_part_is_read_alike(run: Run, place: Path) -> None:
     )
     code, out, err = run(*words, "--positive-from", "4", "--test", "test.csv", "--negatives", "not.csv", "--json", "r.json")
     assert (code, out[:6]) == (0, "metric")
-    assert err.startswith("left out: ")
+    assert err.startswith("recvec: left out: ")
     assert json.loads((place / "r.json").read_text())["n_users_evaluated"] == 1
     (place / "test.csv").write_text("uid,item_id,stars\nu1,i29,5\n")
     said = refused(run, place, *words, "--test", "test.csv")

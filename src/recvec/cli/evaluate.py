@@ -61,20 +61,24 @@ def evaluate(
         _deliver(*_of_saved(interactions, tables, test, negatives, lengths, diversity, runtime), json_file)
         return
     recipe = rv.method(method, task=task, settings=options.pairs(settings))
-    if save is not None:
-        check_free(save)
-    data = tables.read(interactions)
-    if placebo:
-        check_attributes(data)
+    data = _data(tables, interactions, save, with_attributes=placebo)
     splits, fits = _splits(data, protocol, folds, seed, test_share, test, negatives), _Fits(recipe, runtime)
-    chosen = range(seed, seed + seeds)
-    result = rv.cross_validate(recipe, splits, k=lengths, seeds=chosen, diversity=diversity, runtime=runtime, fit=fits)
+    how: Any = {"runtime": runtime, "fit": fits}
+    result = rv.cross_validate(recipe, splits, k=lengths, seeds=range(seed, seed + seeds), diversity=diversity, **how)
     content = {**record(fits.first, fits.seconds / fits.n, seed, runtime), "left_out": left_out(data)}
     if save is not None:
         rv.save(rv.Recommender(fits.first, splits[0].train, runtime=runtime), save, metrics=result.metrics)
-    _deliver(result, content, json_file, rv.placebo(recipe, splits, result, seed=seed, runtime=runtime, fit=fits) if placebo else None)
-    for line in left_out_lines(data):
-        output.warn(line)
+    _deliver(result, content, json_file, rv.placebo(recipe, splits, result, seed=seed, **how) if placebo else None, left_out_lines(data))
+
+
+def _data(tables: Tables, interactions: Path, save: Path | None, *, with_attributes: bool) -> rv.Dataset:
+    """Read the tables, where the place of the model is free; refuse a placebo of nothing before any fit."""
+    if save is not None:
+        check_free(save)
+    data = tables.read(interactions)
+    if with_attributes:
+        check_attributes(data)
+    return data
 
 
 class _Fits:
@@ -127,7 +131,9 @@ def _of_saved(
     return result, {"hyperparameters": who.model.method.recipe, **setting(runtime)}
 
 
-def _deliver(result: rv.Evaluation, content: dict[str, Json], json_file: Path | None, shuffled: Any = None) -> None:
+def _deliver(
+    result: rv.Evaluation, content: dict[str, Json], json_file: Path | None, shuffled: Any = None, beside: Sequence[str] = ()
+) -> None:
     more = {} if shuffled is None else {"placebo": shuffled.json()}
     output.write_json({**content, **result.json(), **more}, json_file)
     output.show(result.frame(), result.title)
@@ -135,3 +141,5 @@ def _deliver(result: rv.Evaluation, content: dict[str, Json], json_file: Path | 
         output.show(result.slices, "parts of people and items")
         if shuffled is not None:
             output.say(str(shuffled))
+    for line in beside:
+        output.warn(line)

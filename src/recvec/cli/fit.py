@@ -11,22 +11,28 @@ from recvec.artifact.store import check_free, histories_inside
 from recvec.cli import options, output
 from recvec.cli.reading import Tables, left_out, left_out_lines, reads_tables
 from recvec.cli.training import checkpoints, record, say_where_it_begins, timed_fit
+from recvec.contract import Model
 from recvec.types import Json
+
+Out = Annotated[Path, typer.Option("--out", help="New folder for the model.")]
+Rungs = Annotated[str, typer.Option("--rungs", help="'auto': a popular rung for people without history; 'none': the model alone.")]
+Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", help="Folder for checkpoints: a killed fit can go on.")]
+Every = Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Epochs between checkpoints; 1 by default.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")]
+NoHistories = Annotated[bool, typer.Option("--no-histories", help="Save without what people know.")]
 
 
 @reads_tables
 def fit(
     interactions: options.Interactions,
     method: options.MethodName,
-    out: Annotated[Path, typer.Option("--out", help="New folder for the model.")],
+    out: Out,
     tables: Tables,
-    rungs: Annotated[
-        str, typer.Option("--rungs", help="'auto': a popular rung for people without history; 'none': the model alone.")
-    ] = "auto",
-    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder for checkpoints: a killed fit can go on.")] = None,
-    every: Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Epochs between checkpoints; 1 by default.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one.")] = False,
-    no_histories: Annotated[bool, typer.Option("--no-histories", help="Save without what people know.")] = False,
+    rungs: Rungs = "auto",
+    checkpoint: Checkpoint = None,
+    every: Every = None,
+    resume: Resume = False,
+    no_histories: NoHistories = False,
     task: options.Task = "ranking",
     settings: options.Set = None,
     seed: options.Seed = 0,
@@ -37,8 +43,7 @@ def fit(
     """Learn embeddings from a table of interactions and save them with all that recommending needs."""
     if rungs not in ("auto", "none"):
         raise rv.InputError(f"--rungs is '{rungs}'; allowed: auto, none")
-    recipe = rv.method(method, task=task, settings=options.pairs(settings))
-    runtime = rv.Runtime(threads=threads, device=device)
+    recipe, runtime = rv.method(method, task=task, settings=options.pairs(settings)), rv.Runtime(threads=threads, device=device)
     if no_histories and recipe.holds_histories:
         raise histories_inside(recipe)
     check_free(out)
@@ -52,14 +57,18 @@ def fit(
         rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out, histories=not no_histories)
         if kept is not None:
             kept.clear()
-    sizes: dict[str, Json] = {"n_users": data.n_users, "n_items": data.n_items, "n_interactions": len(data.interactions)}
-    sizes["resumed_after_epoch"] = 0 if found is None else found.epoch
-    curve: list[Json] = [dict(point) for point in model.curve]
-    content = {**record(model, seconds, seed, runtime), **sizes, "left_out": left_out(data), "curve": curve}
-    output.write_json(content, json_file)
-    output.say(
-        f"{method}: {len(data.interactions):,} interactions, {data.n_users:,} users, {data.n_items:,} items; "
-        f"fitted in {seconds:.1f} s, peak {content['peak_memory_mb']:,.0f} MB; saved to {out}"
-    )
+    content = record(model, seconds, seed, runtime)
+    output.write_json({**content, **_learned(data, model), "resumed_after_epoch": 0 if found is None else found.epoch}, json_file)
+    memory = f"peak {content['peak_memory_mb']:,.0f} MB"
+    output.say(f"{method}: {_sizes(data)}; fitted in {seconds:.1f} s, {memory}; saved to {out}")
     for line in left_out_lines(data):
         output.say(line)
+
+
+def _learned(data: rv.Dataset, model: Model) -> dict[str, Json]:
+    sizes: dict[str, Json] = {"n_users": data.n_users, "n_items": data.n_items, "n_interactions": len(data.interactions)}
+    return {**sizes, "left_out": left_out(data), "curve": [dict(point) for point in model.curve]}
+
+
+def _sizes(data: rv.Dataset) -> str:
+    return f"{len(data.interactions):,} interactions, {data.n_users:,} users, {data.n_items:,} items"
