@@ -10,6 +10,7 @@ import recvec as rv
 from recvec.data.dataset import Dataset, Value
 from recvec.data.growth import grow
 from recvec.data.histories import Histories
+from recvec.data.interactions import Interactions
 from recvec.errors import ColumnError, ReadError, ValueRangeError
 
 rows = st.lists(
@@ -70,6 +71,10 @@ def test_the_histories_are_not_counted_again() -> None:
     assert np.shares_memory(kept.matrix().data, histories.weights)
     fewer = kept.with_interactions(kept.interactions.take(kept.interactions.users != 3))
     assert fewer.histories().lengths[3] == 0  # other rows are counted
+    rows = kept.interactions
+    moved = kept.with_interactions(Interactions(users=rows.users, items=rows.items[::-1].copy(), weight=rows.weight))
+    assert moved.matrix().sum(axis=0).tolist() == kept.matrix().sum(axis=0).tolist()
+    assert not np.array_equal(moved.histories().items, histories.items)
     longer = rv.split(kept, test=pl.DataFrame({"user_id": ["u1", "stranger"], "item_id": ["i1", "i2"]})).train
     assert len(longer.histories()) == 31
     with pytest.raises(ColumnError, match="the task is rating, but the interactions have no column 'rating'"):

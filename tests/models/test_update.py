@@ -12,6 +12,7 @@ from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.data.vocabulary import Vocabulary
 from recvec.errors import InputError, ValueRangeError
+from recvec.models.als import MUCH
 
 METHODS = [
     rv.Popularity(),
@@ -137,7 +138,7 @@ def test_folding_in_a_history_gives_the_stored_vector(method: Method, grown: Gro
         return
     assert overlap(model, stored, folded) > 0.985
     weights = [np.bincount(rows.users, minlength=1000) for rows in (grown.new, grown.after.interactions)]
-    much = weights[0] > 0.1 * weights[1]
+    much = weights[0] > MUCH * weights[1]
     assert 20 < much.sum() < 1000
     assert np.array_equal(stored[much], folded[much])
     if model.n_items == before.n_items:
@@ -188,6 +189,9 @@ def test_ratings_of_new_items_are_predicted(more: Grown) -> None:
     mean = float(np.mean((more.before.interactions.rating.mean() - rows.rating) ** 2))
     assert errors[0] < 1.15 * errors[1]
     assert errors[0] < 0.9 * mean
+    biases = [m.item_vectors[570:, -1] for m in (model, method.fit(more.after))]
+    assert np.corrcoef(biases)[0, 1] > 0.95
+    np.testing.assert_allclose(biases[0], biases[1], atol=0.25)
     wider = Interactions(users=rows.users, items=rows.items, rating=rows.rating + 3)
     grown = more.after.with_interactions(
         Interactions(

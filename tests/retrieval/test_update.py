@@ -102,6 +102,7 @@ def test_hidden_rows_are_hidden() -> None:
     data = rv.read(old)
     _, report = rv.Recommender(rv.Popularity().fit(data), data).update(new, against_refit=True)
     assert report.refit.n_users == 2  # c and e: d would have nothing left
+    assert report.refit.updated == report.refit.refitted == 1  # among three items all that is not known is found
     with pytest.raises(InputError, match="no user has a new pair and anything else to be known by; leave it out"):
         rv.Recommender(rv.Popularity().fit(data), data).update(old.head(2), against_refit=True)
 

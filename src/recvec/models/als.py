@@ -18,7 +18,8 @@ A user or item without interactions has the zero vector: it scores 0 everywhere.
 An update solves, with old items as they are: new users, then new items, then everyone who has new interactions. Those
 whose history has grown by more than `MUCH` of its weight are solved exactly, the others by `NEARLY` warm steps; all
 other users keep their vectors. Solving touched items again as well cost twice the time and gained nothing measurable
-(benchmarks/accuracy/update.py). Cost: 8 nnz d (NEARLY + 1) at most, over the users with new interactions.
+(benchmarks/accuracy/update.py). Cost: 8 nnz d (NEARLY + 1) over the users with new interactions, 2 nnz d^2 + n d^3 / 3
+over those solved exactly.
 
 Sources: Hu, Koren, Volinsky, ICDM 2008; Rendle, Krichene, Zhang, Koren, "Revisiting the performance of iALS on item
 recommendation benchmarks", RecSys 2022 (count-scaled regularization, start).
@@ -54,8 +55,8 @@ from recvec.kernels.least_squares import WeightedRows, gramian, half_step
 from recvec.types import F32, F64, Array
 
 BALANCE = 10.0  # weight of all pairs over that of the observed ones; chosen on validation parts, benchmarks/tuning
-MUCH = 0.1  # share of new weight in a history from which an update solves it exactly
-NEARLY = 2  # steps of conjugate gradient for the others: 997 in 1,000 of their top 10 are then those of the exact solution
+MUCH = 0.05  # share of new weight in a history from which an update solves it exactly
+NEARLY = 1  # steps of conjugate gradient for the others: 99 in 100 of their top 10 are then those of the exact solution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +108,9 @@ class ALS(Method):
             users[n_users:] = solve(users[n_users:], by_user[n_users:], items, "cholesky")
             items[n_items:] = solve(items[n_items:], sp.csr_array(fresh[:, n_items:].T.tocsr()), users, "cholesky")
         people = np.flatnonzero(np.diff(fresh.indptr))
-        mine = by_user[people]
-        users[people] = solve(users[people], mine, items, self.solver)
-        much = np.flatnonzero(fresh[people].sum(axis=1) > MUCH * mine.sum(axis=1))
-        users[people[much]] = solve(users[people[much]], mine[much], items, "cholesky")
+        much = fresh.sum(axis=1)[people] > MUCH * by_user.sum(axis=1)[people]
+        for some, solver in ((people[much], "cholesky"), (people[~much], self.solver)):
+            users[some] = solve(users[some], by_user[some], items, solver)
         return replace(model, user_vectors=users, item_vectors=items, fold_in=LeastSquaresFoldIn(self, items))
 
     def restore(self, state: State) -> DotModel:
