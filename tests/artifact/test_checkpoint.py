@@ -1,6 +1,7 @@
 """A half-done fit on disk: killed at any moment it goes on to the same bits, and nothing damaged is ever taken for whole."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,21 @@ def test_a_full_disk_from_the_start_is_said_once(data: rv.Dataset, tmp_path: Pat
         METHOD.fit(data, checkpoint=kept)
     assert len(caught) == 1
     assert not (tmp_path / "ck").exists()
+
+
+def test_a_folder_that_is_gone_does_not_stop_the_fit(data: rv.Dataset, tmp_path: Path) -> None:
+    said: list[str] = []
+    kept = Checkpoints(tmp_path / "ck", warn=said.append)
+
+    def remove(epoch: int, _: object) -> None:
+        if epoch == 3:
+            shutil.rmtree(tmp_path / "ck")
+            (tmp_path / "ck").write_text("something else")
+
+    with kept:
+        model = METHOD.fit(data, checkpoint=kept, on_epoch=remove)
+    assert same(model, METHOD.fit(data))
+    assert [line.partition(";")[0] for line in said] == [f"the checkpoint of epoch 3 was not written to {tmp_path}/ck: Not a directory"]
 
 
 def test_a_real_full_disk_is_survived(data: rv.Dataset, tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ class Checkpoints:
         try:
             self._write(state, meta["epoch"])
         except OSError as error:
-            (self.folder / _BESIDE).unlink(missing_ok=True)
+            with suppress(OSError):  # such as a folder that is gone
+                (self.folder / _BESIDE).unlink(missing_ok=True)
             if not self._failed:
                 last = f"the last whole one is of epoch {_epoch(self._whole[-1])}" if self._whole else "there is none yet"
                 self._warn(

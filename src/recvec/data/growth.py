@@ -188,15 +188,16 @@ def _lengthened(histories: Histories, n: int) -> I64:
 
 def _places(indptr: I64, items: I32, people: Array, wanted: I32) -> tuple[I64, Bool]:
     """Return where each wanted item stands or would stand in its person's row, and whether it stands there: a search by halves."""
-    low, high = indptr[people], indptr[people + 1]
-    end = high
-    while (open_ := low < high).any():
-        middle = (low + high) // 2
-        right = open_ & (items[np.where(open_, middle, 0)] < wanted)
-        low, high = np.where(right, middle + 1, low), np.where(open_ & ~right, middle, high)
-    known = low < end
-    known[known] = items[low[known]] == wanted[known]
-    return low, known
+    place, end = indptr[people], indptr[people + 1]
+    step = 1 << int((end - place).max(initial=0)).bit_length() >> 1
+    while step:
+        right = place + step <= end
+        right &= items[np.minimum(place + step, end) - 1] < wanted
+        place += step * right
+        step >>= 1
+    known = place < end
+    known[known] = items[place[known]] == wanted[known]
+    return place, known
 
 
 def _times(histories: Histories) -> F64:

@@ -102,15 +102,17 @@ class ALS(Method):
         n_users, n_items = model.n_users, model.n_items
 
         def solve(start: F32, entries: sp.csr_array, fixed: F32, solver: str) -> F32:
-            return _solve(replace(self, cg_steps=NEARLY), start, entries, fixed, training.runtime, solver)
+            some = entries.shape[0] > 0
+            return _solve(replace(self, cg_steps=NEARLY), start, entries, fixed, training.runtime, solver) if some else start
 
         if len(items) > n_items:
             users[n_users:] = solve(users[n_users:], by_user[n_users:], items, "cholesky")
             items[n_items:] = solve(items[n_items:], sp.csr_array(fresh[:, n_items:].T.tocsr()), users, "cholesky")
         people = np.flatnonzero(np.diff(fresh.indptr))
-        much = fresh.sum(axis=1)[people] > MUCH * by_user.sum(axis=1)[people]
-        for some, solver in ((people[much], "cholesky"), (people[~much], self.solver)):
-            users[some] = solve(users[some], by_user[some], items, solver)
+        mine = by_user[people]
+        users[people] = solve(users[people], mine, items, self.solver)
+        much = np.flatnonzero(fresh.sum(axis=1)[people] > MUCH * mine.sum(axis=1))
+        users[people[much]] = solve(users[people[much]], mine[much], items, "cholesky")
         return replace(model, user_vectors=users, item_vectors=items, fold_in=LeastSquaresFoldIn(self, items))
 
     def restore(self, state: State) -> DotModel:

@@ -105,7 +105,7 @@ class UpdateReport:
     refit: AgainstRefit | None = None
 
     def frame(self) -> pl.DataFrame:
-        """Return one row per figure: figure, value."""
+        """Return one row per figure: figure, value (to six decimals)."""
         figures: dict[str, float | None] = {
             "rows": self.n_rows, "new pairs": self.n_new_pairs, "known pairs": self.n_known_pairs,
             "new users": self.n_new_users, "new items": self.n_new_items,
@@ -119,7 +119,7 @@ class UpdateReport:
                 "recall@10, updated": self.refit.updated, "recall@10, fitted again": self.refit.refitted,
                 "seconds, updated": self.refit.update_seconds, "seconds, fitted again": self.refit.refit_seconds,
             }  # fmt: skip
-        rows = [(name, float(value)) for name, value in figures.items() if value is not None]
+        rows = [(name, round(float(value), 6)) for name, value in figures.items() if value is not None]
         return pl.DataFrame(rows, schema={"figure": pl.String, "value": pl.Float64}, orient="row")
 
     def json(self) -> dict[str, Json]:
