@@ -10,7 +10,6 @@ import pytest
 
 import recvec as rv
 from recvec.cli.main import main
-from tests.contract.toys import DenseEASE
 
 pytestmark = pytest.mark.real
 
@@ -60,7 +59,7 @@ def test_popularity_for_new_users(real_data: Path) -> None:
 
 
 def test_ease_on_the_ncf_protocol(ncf: rv.Split) -> None:
-    result = rv.evaluate(DenseEASE(reg=1320.0).fit(ncf.train), ncf)
+    result = rv.evaluate(rv.EASE(reg=1320.0).fit(ncf.train), ncf)
     assert round(result.metrics["hit_rate@10"], 4) == 0.7192
     assert round(result.metrics["ndcg@10"], 4) == 0.4494
 

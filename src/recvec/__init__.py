@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from recvec.evaluation.protocol import cross_validate, evaluate
     from recvec.evaluation.report import Evaluation
     from recvec.models.als import ALS
+    from recvec.models.ease import EASE
+    from recvec.models.item_knn import ItemKNN
     from recvec.models.popularity import Popularity
     from recvec.models.random import Random
     from recvec.models.registry import method
+    from recvec.models.rp3beta import RP3Beta
     from recvec.models.svd import SVD
     from recvec.retrieval.recommender import Recommender
 
@@ -36,9 +39,12 @@ __version__ = "0.1.0"
 _WHERE = {
     "ALS": "recvec.models.als",
     "Dataset": "recvec.data.dataset",
+    "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
     "InputError": "recvec.errors",
+    "ItemKNN": "recvec.models.item_knn",
     "Popularity": "recvec.models.popularity",
+    "RP3Beta": "recvec.models.rp3beta",
     "Random": "recvec.models.random",
     "Recommender": "recvec.retrieval.recommender",
     "RecvecError": "recvec.errors",
@@ -62,11 +68,14 @@ _WHERE = {
 
 __all__ = [
     "ALS",
+    "EASE",
     "SVD",
     "Dataset",
     "Evaluation",
     "InputError",
+    "ItemKNN",
     "Popularity",
+    "RP3Beta",
     "Random",
     "Recommender",
     "RecvecError",

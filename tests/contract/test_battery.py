@@ -21,7 +21,7 @@ from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.errors import ArtifactError, HyperparameterError, InputError, NotSupportedError, ResourceError, ValueRangeError
 from recvec.models import registry
-from tests.contract.toys import CoCounts, DenseEASE, TinyPair
+from tests.contract.toys import CoCounts, TinyPair
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ CASES = [
     Case(rv.SVD(embedding_dim=16, task="rating"), learns_blocks=False),
     Case(rv.ALS(embedding_dim=16), floor=0.370),
     Case(rv.ALS(embedding_dim=20, epochs=3, solver="cholesky")),
-    Case(DenseEASE(), floor=0.354, registered=False),
+    Case(rv.EASE(embedding_dim=16), floor=0.3),
+    Case(rv.EASE(embedding_dim=16, n_neighbours=50), floor=0.3),
+    Case(rv.RP3Beta(embedding_dim=16), floor=0.3),
+    Case(rv.ItemKNN(embedding_dim=16), floor=0.3),
     Case(CoCounts(), learns_blocks=False, registered=False),
     Case(TinyPair(), learns_blocks=False, explains=False, registered=False),
     Case(TinyPair(n_candidates=40), learns_blocks=False, explains=False, registered=False),
@@ -94,7 +97,7 @@ def test_same_seed_same_bits_for_any_number_of_threads(case: Case, model: Model,
 
 
 def test_another_seed_is_used(case: Case, model: Model, sample_split: rv.Split) -> None:
-    deterministic = ("popularity", "dense-ease", "svd")  # a matrix as small as the sample is decomposed whole
+    deterministic = ("popularity", "svd", "ease", "rp3beta", "item-knn")  # a matrix as small as the sample is decomposed whole
     assert same_bits(model, case.method.fit(sample_split.train, rng=1)) == (case.method.name in deterministic)
 
 
@@ -333,6 +336,15 @@ def test_estimate_grows_with_the_data(case: Case) -> None:
 def test_what_does_not_fit_is_refused_before_it_is_allocated(case: Case, sample: rv.Dataset) -> None:
     with pytest.raises(ResourceError, match=f"{case.method.name} would take about .* MB; allowed: 0 MB"):
         case.method.fit(sample, runtime=Runtime(memory_limit=100))
+
+
+def test_what_is_free_is_the_limit_where_none_is_given(case: Case, sample: rv.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recvec.contract.method.available_memory", lambda: 100)
+    with pytest.raises(ResourceError, match=f"{case.method.name} would take about .* MB; allowed: 0 MB, which is free; .* larger machine"):
+        case.method.fit(sample)
+    case.method.fit(sample, runtime=Runtime(memory_limit=10**12))  # who says more than is free gets it
+    monkeypatch.setattr("recvec.contract.method.available_memory", lambda: None)
+    case.method.fit(sample)
 
 
 def test_one_user_or_one_item_is_refused(case: Case) -> None:

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info
 import recvec as rv
 from recvec.contract import Runtime, Threads, available_cores
 from recvec.contract.hyperparameters import parse
-from recvec.contract.runtime import _cgroup_cores
+from recvec.contract.runtime import _cgroup_cores, available_memory
 from recvec.errors import HyperparameterError, ValueRangeError
 
 
@@ -67,6 +67,43 @@ def test_container_quota(tmp_path: Path, files: dict[str, str], cores: int | Non
         (tmp_path / name).write_text(text)
     assert _cgroup_cores(tmp_path) == cores
     assert available_cores() >= 1
+
+
+FREE = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:   2000 kB\nHugePages_Total: 0\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        (FREE, 2_048_000),
+        ({"proc/meminfo": "MemTotal: 9000 kB\n"}, None),
+        ({}, None),
+        (FREE | {"memory.max": "max", "memory.current": "5", "memory.stat": "inactive_file 1"}, 2_048_000),
+        (FREE | {"memory.max": "1000000", "memory.current": "400000", "memory.stat": "anon 9\ninactive_file 100000"}, 700_000),
+        (FREE | {"memory.max": "10", "memory.current": "400000", "memory.stat": "inactive_file 5"}, 0),
+        (FREE | {"memory.max": "1000000", "memory.current": "400000"}, 2_048_000),
+        (
+            FREE
+            | {"memory/memory.limit_in_bytes": "600", "memory/memory.usage_in_bytes": "500", "memory/memory.stat": "total_inactive_file 7"},
+            107,
+        ),
+        (
+            FREE
+            | {
+                "memory/memory.limit_in_bytes": f"{1 << 63}",
+                "memory/memory.usage_in_bytes": "5",
+                "memory/memory.stat": "total_inactive_file 7",
+            },
+            2_048_000,
+        ),
+    ],
+)
+def test_free_memory(tmp_path: Path, files: dict[str, str], free: int | None) -> None:
+    for name, text in files.items():
+        path = tmp_path / (name if name.startswith("proc") else f"sys/fs/cgroup/{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert available_memory(tmp_path) == free
 
 
 def test_bad_runtime() -> None:

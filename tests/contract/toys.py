@@ -1,4 +1,4 @@
-"""Two methods that exist for the battery only, so that all three kinds of model run through it."""
+"""Two methods that exist for the battery only, so that every kind of model runs through it, with all that it can hold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,48 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import svds
 
 from recvec.contract import Cost, DataShape, DotModel, ItemModel, LinearFoldIn, Method, PairModel, Runtime, State, Training, param
 from recvec.data.dataset import Dataset
 from recvec.types import F32, Array
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenseEASE(Method):
-    """EASE: B = I - P diag(1 / P_ii), P = (X'X + reg I)^-1; Steck, WWW 2019, equation 8. Dense: for small catalogues."""
-
-    name: ClassVar[str] = "dense-ease"
-    family: ClassVar[str] = "item-item"
-    gives: ClassVar[str] = "an item-item matrix"
-    holds_histories: ClassVar[bool] = True
-
-    reg: float = param(100.0, "regularization", low=0.0)
-    keep: int = param(16, "length of the vectors", low=1)
-
-    def _fit(self, dataset: Dataset, training: Training) -> ItemModel:
-        histories = dataset.histories()
-        x = histories.matrix().astype(np.float64)
-        gram = (x.T @ x).toarray() + self.reg * np.eye(dataset.n_items)
-        inverse = training.runtime.executor.map(np.linalg.inv, [gram])[0]
-        weights = -inverse / inverse.diagonal()
-        np.fill_diagonal(weights, 0)
-        u, s, vt = training.runtime.executor.map(lambda w: svds(w, self.keep, v0=np.ones(len(w))), [weights])[0]
-        into = (u * s).astype(np.float32)
-        return ItemModel(
-            method=self,
-            user_vectors=(histories.matrix() @ into).astype(np.float32),
-            item_vectors=np.ascontiguousarray(vt.T, dtype=np.float32),
-            trained=histories,
-            weights=weights.astype(np.float32),
-        )
-
-    def restore(self, state: State) -> ItemModel:
-        return ItemModel.restored(self, state)
-
-    def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
-        n = shape.n_items
-        return Cost(operations=2.0 * n**3, bytes_moved=8.0 * n * n, memory=24 * n * n)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,3 +91,19 @@ def test_sparse_times_dense(n: int, m: int, d: int, seed: int) -> None:
     dense = rng.standard_normal((m, d), dtype=np.float32)
     product = sparse_dense(matrix, dense, executor=Threads(2))
     np.testing.assert_allclose(product, matrix @ dense, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [16, 48, 64])
+def test_rows_in_registers_have_the_bits_of_other_rows(width: int) -> None:
+    rng = np.random.default_rng(0)
+    matrix = sp.csr_array(sp.random_array((50, 70), density=0.3, rng=rng, dtype=np.float32))
+    dense = rng.standard_normal((70, width), dtype=np.float32)
+    wider = np.column_stack([dense, np.zeros((70, 1), np.float32)])
+    assert np.array_equal(sparse_dense(matrix, dense, executor=None), sparse_dense(matrix, wider, executor=Threads(2))[:, :width])
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (1400, 1400)])
+def test_a_dense_matrix_is_decomposed_like_a_sparse_one(shape: tuple[int, int]) -> None:
+    matrix = power_law(*shape)
+    for one, other in zip(svd(matrix, 8), svd(matrix.toarray(), 8), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3 * np.abs(one).max())

@@ -9,6 +9,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from recvec.contract.blocks import ROWS_PER_BLOCK, ranked_in_blocks, ranked_users
+from recvec.contract.method import Cost, DataShape, Training
 from recvec.contract.model import (
     Explanation,
     Model,
@@ -23,6 +24,9 @@ from recvec.contract.model import (
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
 from recvec.errors import NotSupportedError
+from recvec.kernels.blocks import even_blocks
+from recvec.kernels.factorization import krylov_space, sparse_dense, truncated_svd
+from recvec.kernels.sparse_products import sparse_sparse
 from recvec.types import F32, Array
 
 
@@ -32,7 +36,7 @@ class ItemModel(Model):
 
     A query is the history itself, a CSR row over the catalogue: ``scores = H W + (H A) B'`` with H the
     histories (B, n_items), W the item-item matrix, A (n_items, d) and B (n_items, d) the dot part. The
-    vectors are ``H A`` and B where there is a dot part, else the truncated SVD of W that the method gives.
+    vectors are ``H A`` and B where there is a dot part, else those of a truncated SVD of W, see `decomposed`.
 
     Parameters
     ----------
@@ -54,6 +58,16 @@ class ItemModel(Model):
     into: F32 | None = None
     n_extra: int = 0
     curve: tuple[Mapping[str, float], ...] = ()
+
+    @staticmethod
+    def decomposed(method: Any, trained: Histories, weights: F32 | sp.csr_array, embedding_dim: int, training: Training) -> "ItemModel":
+        """Build the model of a matrix without a dot part; its vectors are those of the truncated SVD ``W ~ U S V'``.
+
+        Item vectors are V S and user vectors H U: their dot product is the score as far as rank d can hold it.
+        """
+        u, s, v = truncated_svd(weights, embedding_dim, rng=training.rng, executor=training.runtime.executor)
+        users = sparse_dense(trained.matrix(), u, executor=training.runtime.executor)
+        return ItemModel(method=method, user_vectors=users, item_vectors=v * s, trained=trained, weights=weights)
 
     def queries(
         self,
@@ -78,11 +92,24 @@ class ItemModel(Model):
 
     def scores(self, queries: sp.csr_array, items: Array | None = None) -> F32:
         """See `Model.scores`."""
-        product = queries @ self.weights
-        dense = np.asarray(product.todense() if sp.issparse(product) else product, dtype=np.float32)
+        rows = np.arange(self.n_items) if items is None else checked_rows(items, self.n_items, "item")
+
+        def block(at: slice) -> F32:
+            dense = self._block_scores(queries[at])
+            return dense if items is None else dense[:, rows]
+
+        parts = Runtime().executor.map(block, even_blocks(queries.shape[0], ROWS_PER_BLOCK))
+        return np.concatenate([np.zeros((0, len(rows)), np.float32), *parts])
+
+    def _block_scores(self, queries: sp.csr_array) -> F32:
+        """Return scores of all items for a block of queries, computed in the calling thread."""
+        if sp.issparse(self.weights):
+            dense = sparse_sparse(queries, self.weights)
+        else:
+            dense = sparse_dense(queries, self.weights, executor=None)
         if self.into is not None:
-            dense += (queries @ self.into) @ self.item_vectors.T
-        return dense if items is None else dense[:, checked_rows(items, self.n_items, "item")]
+            dense += sparse_dense(queries, self.into, executor=None) @ self.item_vectors.T
+        return dense
 
     def predict(self, users: Array, items: Array, *, context: pl.DataFrame | None = None) -> F32:
         """See `Model.predict`."""
@@ -105,7 +132,7 @@ class ItemModel(Model):
     ) -> Ranked:
         """See `Model.recommend`."""
         allowed = None if candidates is None else checked_rows(candidates, self.n_items, "item")
-        return ranked_in_blocks(lambda at: self.scores(queries[at]), queries.shape[0], checked_k(k), exclude, allowed, runtime)
+        return ranked_in_blocks(lambda at: self._block_scores(queries[at]), queries.shape[0], checked_k(k), exclude, allowed, runtime)
 
     def audience(
         self,
@@ -164,3 +191,20 @@ class ItemModel(Model):
             n_extra=int(state.meta["n_extra"]),  # type: ignore[arg-type]
             curve=tuple(state.meta["curve"]),  # type: ignore[arg-type]
         )
+
+
+def neighbourhood_cost(shape: DataShape, n_neighbours: int, embedding_dim: int) -> Cost:
+    """Return the cost of a sparse matrix with `n_neighbours` entries a column out of the products of histories, and of its decomposition.
+
+    A history of n items takes n^2 products. Real histories differ in length, so that there are about three times as
+    many as if all were equally long.
+    """
+    n_users, n_items, space = shape.n_users, shape.n_items, krylov_space(embedding_dim)
+    products = 3.0 * shape.n_interactions**2 / n_users
+    kept = int(min(n_neighbours, n_items, 1 + products / n_items)) * n_items
+    vectors = (space + 3 * embedding_dim) * n_items + embedding_dim * n_users
+    return Cost(
+        operations=2 * products + 4.0 * kept * space + 8.0 * n_items * space * space,
+        bytes_moved=16.0 * products + 100.0 * kept + 8.0 * kept * space / 4,
+        memory=32 * kept + 32 * shape.n_interactions + 4 * vectors + 32 * n_items,
+    )

@@ -30,7 +30,7 @@ class PairScorer(Protocol):
     """A network that scores pairs of vectors."""
 
     def __call__(self, queries: F32, items: F32) -> F32:
-        """Return scores, shape (B, n), of queries (B, d) against item vectors (n, d)."""
+        """Return scores, shape (B, n), of queries (B, d) against item vectors (n, d); it runs in several threads at once."""
         ...
 
     def arrays(self) -> Mapping[str, Array]:

@@ -1,4 +1,4 @@
-"""Truncated singular value decomposition of a sparse matrix by randomized block Krylov iteration.
+"""Truncated singular value decomposition of a sparse or dense matrix by randomized block Krylov iteration.
 
 For A (n, m) with n <= m (else its transpose) an orthonormal basis Q of the block Krylov space
 ``span{X, M X, M^2 X, ...}``, M = A A', X random (n, b), is grown block by block with full
@@ -15,22 +15,25 @@ import scipy.sparse as sp
 
 from recvec.kernels.blocks import balanced_blocks, even_blocks
 from recvec.kernels.compiled import compiled
+from recvec.kernels.simd import LANES, add_scaled, load, store
 from recvec.types import F32, F64, Array, Executor
 
 DENSE_SIDE = 1200  # up to this many rows M is decomposed whole, which is exact and as fast
 BLOCK = 16  # columns of X; wider blocks need a larger space for the same accuracy
 SPACE = 4  # dimensions of the Krylov space for each wanted triplet
 STEPS = 20  # ... and at least so many powers of M, for few triplets out of a flat spectrum
+_IN_REGISTERS = 64  # columns: each width is compiled on its own, and wider rows gain less
 _ROWS = 8192  # rows of one dense block product
+_DENSE_ROWS = 512  # ... where the rows are as long as a catalogue
 
 
-def truncated_svd(matrix: sp.csr_array, k: int, *, rng: np.random.Generator, executor: Executor) -> tuple[F32, F32, F32]:
+def truncated_svd(matrix: sp.csr_array | F32, k: int, *, rng: np.random.Generator, executor: Executor) -> tuple[F32, F32, F32]:
     """Return the k largest singular triplets ``U, s, V`` with ``matrix ~ U diag(s) V'``.
 
     Parameters
     ----------
-    matrix : csr_array, float32, shape (n, m)
-        The sparse matrix.
+    matrix : csr_array or array, float32, shape (n, m)
+        The matrix.
     k : int
         Number of triplets; those beyond the smaller side of the matrix are zero.
     rng : numpy.random.Generator
@@ -45,19 +48,18 @@ def truncated_svd(matrix: sp.csr_array, k: int, *, rng: np.random.Generator, exe
 
     Notes
     -----
-    Cost: ``2 nnz SPACE k`` operations for the sparse products and ``2 side (SPACE k)^2`` for
-    reorthogonalization, side = min(n, m). Memory: ``4 side SPACE k`` bytes for the basis.
+    Cost: ``4 nnz SPACE k`` operations for the products with the matrix (nnz = n m where it is dense) and
+    ``2 side (SPACE k)^2`` for reorthogonalization, side = min(n, m). Memory: ``4 side SPACE k`` bytes for the basis.
     """
     n, m = matrix.shape
     if n > m:
-        v, s, u = truncated_svd(sp.csr_array(matrix.T.tocsr()), k, rng=rng, executor=executor)
+        v, s, u = truncated_svd(_transposed(matrix), k, rng=rng, executor=executor)
         return _fix_signs(u, s, v)
-    transposed = sp.csr_array(matrix.T.tocsr())
+    transposed = _transposed(matrix)
     found = min(k, n)
     space = krylov_space(k)
     if n <= max(DENSE_SIDE, space):
-        gram = (matrix @ transposed).toarray().astype(np.float64)
-        values, vectors = _largest(gram, found, executor)
+        values, vectors = _largest(_gram(matrix, transposed, executor), found, executor)
     else:
         basis, projected = _krylov_basis(matrix, transposed, space, rng, executor)
         values, rotation = _largest(projected, found, executor)
@@ -66,7 +68,7 @@ def truncated_svd(matrix: sp.csr_array, k: int, *, rng: np.random.Generator, exe
     left[:, :found], s[:found] = vectors, np.sqrt(values.clip(min=0))
     s[s <= s[0] * 1e-5] = 0  # below float32 resolution of M: rank, not signal
     left[:, s == 0] = 0
-    right[:] = sparse_dense(transposed, left, executor=executor)
+    right[:] = _product(transposed, left, executor)
     right /= np.where(s > 0, s, 1)
     return _fix_signs(left, s, right)
 
@@ -82,6 +84,24 @@ def _fix_signs(u: F32, s: F32, v: F32) -> tuple[F32, F32, F32]:
     return u * signs, s, v * signs
 
 
+def _transposed(matrix: sp.csr_array | F32) -> sp.csr_array | F32:
+    return matrix.T if isinstance(matrix, np.ndarray) else sp.csr_array(matrix.T.tocsr())
+
+
+def _product(matrix: sp.csr_array | F32, dense: F32, executor: Executor) -> F32:
+    """Return ``matrix @ dense``, shape (n, d), for a thin `dense`."""
+    if isinstance(matrix, np.ndarray):
+        return np.concatenate(executor.map(lambda at: matrix[at] @ dense, even_blocks(len(matrix), _DENSE_ROWS)))
+    return sparse_dense(matrix, dense, executor=executor)
+
+
+def _gram(matrix: sp.csr_array | F32, transposed: sp.csr_array | F32, executor: Executor) -> F64:
+    if isinstance(matrix, np.ndarray):
+        return executor.map(lambda wide: wide @ wide.T, [matrix.astype(np.float64)])[0]
+    gram: F64 = sp.csr_array(matrix @ transposed).toarray().astype(np.float64)
+    return gram
+
+
 def _largest(symmetric: F64, k: int, executor: Executor) -> tuple[F64, Array]:
     """Return the k largest eigenvalues, descending, and their vectors; as one block, so that BLAS keeps to one thread."""
     n = len(symmetric)
@@ -94,7 +114,7 @@ def _largest(symmetric: F64, k: int, executor: Executor) -> tuple[F64, Array]:
 
 
 def _krylov_basis(
-    matrix: sp.csr_array, transposed: sp.csr_array, space: int, rng: np.random.Generator, executor: Executor
+    matrix: sp.csr_array | F32, transposed: sp.csr_array | F32, space: int, rng: np.random.Generator, executor: Executor
 ) -> tuple[F32, F64]:
     """Return an orthonormal basis (space, n), one vector a row, and ``basis M basis'`` (space, space)."""
     n = matrix.shape[0]
@@ -104,7 +124,7 @@ def _krylov_basis(
     for j in range(0, space, BLOCK):
         end = j + BLOCK
         basis[j:end] = block.T
-        image = sparse_dense(matrix, sparse_dense(transposed, block, executor=executor), executor=executor)
+        image = _product(matrix, _product(transposed, block, executor), executor)
         inside = _dot(basis[:end], image, executor)  # (end, BLOCK), the new columns of basis M basis'
         projected[:end, j:end] = inside
         projected[j:end, :end] = inside.T
@@ -158,7 +178,7 @@ def _combine(basis: F32, rotation: F32, executor: Executor) -> F32:
     return np.concatenate(executor.map(lambda at: basis[:, at].T @ rotation, even_blocks(basis.shape[1], _ROWS)))
 
 
-def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor) -> F32:
+def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor | None) -> F32:
     """Return ``matrix @ dense``, shape (n, d): each row is one sum in the order of its entries.
 
     Parameters
@@ -167,8 +187,8 @@ def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor) -> F32
         Sparse side.
     dense : F32, shape (m, d)
         Dense side.
-    executor : Executor
-        Runs blocks of rows.
+    executor : Executor or None
+        Runs blocks of rows; with None the calling thread does it all, as it must inside another block.
 
     Notes
     -----
@@ -178,10 +198,19 @@ def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor) -> F32
     indptr = matrix.indptr.astype(np.int64, copy=False)
     dense = np.ascontiguousarray(dense)
 
-    def one(bound: tuple[int, int]) -> None:
-        _add_rows(indptr[bound[0] : bound[1] + 1], matrix.indices, matrix.data, dense, out[bound[0] : bound[1]])
+    width = dense.shape[1]
 
-    executor.map(one, balanced_blocks(indptr, per_entry=dense.shape[1], per_row=dense.shape[1]))
+    def one(bound: tuple[int, int]) -> None:
+        rows = indptr[bound[0] : bound[1] + 1], matrix.indices, matrix.data, dense, out[bound[0] : bound[1]]
+        if width % LANES == 0 and 0 < width <= _IN_REGISTERS:
+            _add_rows_in_registers((0,) * (width // LANES), *rows)
+        else:
+            _add_rows(*rows)
+
+    if executor is None:
+        one((0, len(out)))
+    else:
+        executor.map(one, balanced_blocks(indptr, per_entry=dense.shape[1], per_row=dense.shape[1]))
     return out
 
 
@@ -194,3 +223,13 @@ def _add_rows(indptr, indices, data, dense, out):
             y = dense[indices[e]]
             for a in range(row.shape[0]):
                 row[a] += w * y[a]
+
+
+@compiled
+def _add_rows_in_registers(chunks, indptr, indices, data, dense, out):
+    """Do the same, the row of the result held in registers: half the time for narrow rows."""
+    for u in range(len(out)):
+        total = load(chunks, out, u)
+        for e in range(indptr[u], indptr[u + 1]):
+            total = add_scaled(total, data[e], load(chunks, dense, indices[e]))
+        store(out, u, total)

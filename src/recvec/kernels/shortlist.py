@@ -53,10 +53,10 @@ def offer(
             for j in range(start, stop):
                 # An equal score loses: its row is larger than every row seen before. NaN is never above.
                 if offered[j] > threshold and not _contains(excluded, item_rows[j]):
-                    list_keys[count] = _key(offered[j], item_rows[j])
+                    list_keys[count] = key_of(offered[j], item_rows[j])
                     count += 1
                     if count == len(list_keys):
-                        threshold = _score_of(_select(list_keys, k))
+                        threshold = score_of(keep_largest(list_keys, k))
                         count = k
         thresholds[q], counts[q] = threshold, count
 
@@ -82,7 +82,7 @@ def _contains(ascending: I32, row: int) -> bool:
 
 
 @compiled_exactly
-def _select(keys: I64, k: int) -> np.int64:
+def keep_largest(keys: I64, k: int) -> np.int64:
     """Move the `k` largest keys to the front, in no order, and return the least of them (Hoare's FIND)."""
     low, high = 0, len(keys) - 1
     while low < high:
@@ -114,14 +114,15 @@ def _swap_order(bits):
 
 
 @compiled_exactly
-def _key(score: float, row: int) -> np.int64:
+def key_of(score: float, row: int) -> np.int64:
     """Return an integer that orders entries by score, then by smaller row."""
     bits = _swap_order(np.float32(score + np.float32(0.0)).view(np.int32))  # the sum turns -0 into 0
     return (np.int64(bits) << 32) | (~np.int64(row) & 0xFFFFFFFF)
 
 
 @compiled_exactly
-def _score_of(key: np.int64) -> np.float32:
+def score_of(key: np.int64) -> np.float32:
+    """Return the score of a key."""
     return np.int32(_swap_order(np.int32(key >> 32))).view(np.float32)
 
 
@@ -132,4 +133,4 @@ def read(keys: I64, rows: I32, scores: F32) -> None:
         for j in range(keys.shape[1]):
             if keys[q, j] != NOTHING:
                 rows[q, j] = ~keys[q, j] & 0x7FFFFFFF
-                scores[q, j] = _score_of(keys[q, j])
+                scores[q, j] = score_of(keys[q, j])

@@ -13,6 +13,9 @@ _WHERE: dict[str, tuple[str, str]] = {
     "random": ("recvec.models.random", "Random"),
     "svd": ("recvec.models.svd", "SVD"),
     "als": ("recvec.models.als", "ALS"),
+    "ease": ("recvec.models.ease", "EASE"),
+    "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
+    "item-knn": ("recvec.models.item_knn", "ItemKNN"),
 }
 
 
