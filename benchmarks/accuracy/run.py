@@ -81,7 +81,8 @@ def evaluate(interactions: Path, settings: Path, seeds: int, options: dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "result.json"
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        command = [sys.executable, "-m", "recvec", "evaluate", str(interactions), "--config", str(settings), "--seeds", str(seeds), *words]
+        words += [] if "seeds" in tomllib.loads(settings.read_text()) else ["--seeds", str(seeds)]
+        command = [sys.executable, "-m", "recvec", "evaluate", str(interactions), "--config", str(settings), *words]
         done = subprocess.run([*command, "--json", str(out)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{settings.parent.name}/{settings.stem}: {done.stderr.strip()}")
