@@ -60,6 +60,21 @@ def test_a_saved_model_is_measured_on_a_test_table(run: object, folder: Path) ->
     assert pl.read_csv(out.encode(), separator="\t").columns == ["metric", "value", "low", "high"]
 
 
+def test_a_model_without_histories_cannot_be_measured(run: object, folder: Path) -> None:
+    rv.save(rv.load(folder / "model"), folder / "blind", histories=False)
+    code, out, err = run("blind --test test.csv --json never.json")
+    assert (code, out) == (1, "")
+    assert err.startswith("recvec: this model was saved without histories")
+
+
+def test_the_test_table_of_a_saved_model_may_have_other_names(run: object, folder: Path) -> None:
+    pl.read_csv(folder / "test.csv").rename({"user_id": "uid"}).write_csv(folder / "other.csv")
+    assert run("model --test other.csv --columns user_id=uid --k 5 --json result.json")[0] == 0
+    renamed = result(folder)
+    assert run("model --test test.csv --k 5 --json result.json")[0] == 0
+    assert result(folder)["metrics"] == renamed["metrics"]
+
+
 @pytest.mark.parametrize(
     ("words", "n_folds"),
     [

@@ -126,7 +126,8 @@ def _of_saved(
 ) -> tuple[Any, Any]:
     """Measure a saved model; return the result and what is recorded of it."""
     who = rv.load(folder)
-    split = rv.split(replace(who.train, reading=tables.reading), test=test, negatives=negatives)
+    known = replace(who.train, merged=who.histories, reading=tables.reading)  # a model saved without histories says so here
+    split = rv.split(known, test=test, negatives=negatives)
     result = rv.evaluate(who.model, split, k=lengths, diversity=diversity, runtime=runtime)
     return result, {"hyperparameters": who.model.method.recipe, **setting(runtime)}
 
