@@ -1,11 +1,12 @@
-"""Choose `rp3beta` for Gowalla on validation parts of training tables, in three ways; the test part is never read.
+"""Choose `rp3beta` on validation parts of training tables; test parts are never read.
 
-``random``: 10 % of the rows of Gowalla's training part, three draws. ``last``: the last row of each of its users in
-file order. ``carried``: 10 % of the rows of the training part of ultragcn-amazon-cds, three draws, carried over.
-Each way looks at the same random settings and at some around its best one, by ndcg@20 on its first draw; the ten best
-are scored on its other draws, and the best mean is chosen. What the choices give on the test part is measured by
-benchmarks/accuracy/baselines.py. Usage: python benchmarks/tuning/rp3beta_gowalla.py [--out FILE]; data folder:
-RECVEC_DATA. Takes about half an hour.
+For Gowalla in three ways. ``random``: 10 % of the rows of its training part, three draws. ``last``: the last row of each
+of its users in file order. ``carried``: 10 % of the rows of the training part of ultragcn-amazon-cds, three draws. And
+for Yelp2018 in the first of them: ``yelp2018``. Each way looks at the same random settings and at some around its best
+one, by ndcg@20 on its first draw; the ten best are scored on its other draws, and the best mean is chosen. What the
+choices give on test parts is measured by benchmarks/accuracy/baselines.py.
+Usage: python benchmarks/tuning/rp3beta_gowalla.py [--out FILE]; ways that the file already has are not searched again;
+data folder: RECVEC_DATA. Takes about half an hour on two free cores.
 """
 
 import argparse
@@ -27,6 +28,7 @@ WAYS = {
     "random": ("lightgcn-gowalla", "random", 3),
     "last": ("lightgcn-gowalla", "leave-last-out", 1),
     "carried": ("ultragcn-amazon-cds", "random", 3),
+    "yelp2018": ("lightgcn-yelp2018", "random", 3),
 }
 N_GLOBAL, N_LOCAL, N_FINAL = 40, 20, 10
 
@@ -96,9 +98,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/tuning/rp3beta_gowalla.json")
     out = parser.parse_args().out
-    log: list[Row] = []
-    chosen = {}
+    before = json.loads(out.read_text()) if out.exists() else {"chosen": {}, "log": []}
+    chosen, log = before["chosen"], before["log"]
     for way in WAYS:
+        if way in chosen:
+            continue
         best = searched(way, log)
         chosen[way] = {name: getattr(best, name) for name in ("alpha", "beta", "n_neighbours", "normalize")}
         print(way, chosen[way], flush=True)

@@ -55,11 +55,9 @@ class EASE(Method):
     family: ClassVar[str] = "item-item"
     gives: ClassVar[str] = "an item-item matrix; vectors by its decomposition"
     holds_histories: ClassVar[bool] = True
-    saves_memory: ClassVar[str] = "leave out rare items, use rp3beta"
+    saves_memory: ClassVar[str] = "set n_neighbours if users are few, leave out rare items, use rp3beta"
 
-    reg: float = param(
-        0.0, "regularization; 0: in proportion to the popularity of the items", low=0.0, high=1e12, search=(10.0, 5000.0, "log")
-    )
+    reg: float = param(0.0, "regularization; 0: in proportion to the popularity of the items", low=0.0, search=(10.0, 5000.0, "log"))
     n_neighbours: int = param(0, "entries kept for each recommended item; 0: all", low=0, search=(0, 100, 300, 1000))
     embedding_dim: int = param(64, "length of the vectors; lists do not use them", low=1, high=2048)
 
