@@ -192,7 +192,7 @@ class Vocabulary:
         """Return a vocabulary with unseen ids appended in sorted order; old rows keep their numbers."""
         mine, new = _same_type([self.ids, as_ids(ids.unique())])
         fresh = new.filter(~new.is_in(mine.implode())).sort()
-        return Vocabulary(pl.concat([mine, fresh.alias(mine.name)]), self.side) if len(fresh) else self
+        return Vocabulary(pl.concat([mine, fresh]).alias(self.ids.name), self.side) if len(fresh) else self
 
 
 def _same_type(columns: list[pl.Series]) -> list[pl.Series]:
