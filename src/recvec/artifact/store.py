@@ -73,7 +73,7 @@ def check_free(path: str | Path) -> Path:
     place = Path(path).absolute()
     try:
         taken = place.exists() or place.is_symlink()
-        parent = next(p for p in place.parents if p.exists())
+        parent = next(p for p in (place, *place.parents) if p.exists())  # the root has no parents
         able = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
     except OSError as error:
         raise _unwritable(place, error) from error

@@ -11,6 +11,7 @@ from recvec.cli.demo import demo
 from recvec.cli.evaluate import evaluate
 from recvec.cli.fit import fit
 from recvec.cli.methods import methods
+from recvec.cli.places import apart
 from recvec.cli.recommend import recommend, similar
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (demo, fit, evaluate, recommend, similar, methods):
-    app.command()(command)
+    app.command()(apart(command))
 
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, wherever this version of typer keeps it
