@@ -136,7 +136,7 @@ def load(path: str | Path) -> Recommender:
         )
         rungs = {name: _read_model(folder / "rungs" / name, manifest.read(folder / "rungs" / name)) for name in page["rungs"]}
         who = Recommender(_read_model(folder, page), train, rungs=rungs)
-        who.fingerprint = page["data"]
+        who.fingerprint, who.histories = page["data"], histories  # the rows of `train` no longer tell the order of equal times
         return who
     except (LookupError, ValueError, TypeError, AttributeError, OverflowError, OSError, SafetensorError, PolarsError) as error:
         raise ArtifactError(f"{folder} is damaged: {_first_line(error)}; {manifest.REMEDY}") from error
