@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import svds
 
 from recvec.contract import Threads
+from recvec.errors import ValueRangeError
 from recvec.kernels.factorization import sparse_dense, truncated_svd
 
 
@@ -91,3 +92,10 @@ def test_sparse_times_dense(n: int, m: int, d: int, seed: int) -> None:
     dense = rng.standard_normal((m, d), dtype=np.float32)
     product = sparse_dense(matrix, dense, executor=Threads(2))
     np.testing.assert_allclose(product, matrix @ dense, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (5, 2), (4,), (4, 2, 1)])
+def test_sides_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+    matrix = sp.csr_array(np.ones((2, 4), np.float32))
+    with pytest.raises(ValueRangeError, match=r"the dense side has shape \(.*; allowed: 4 rows, as the sparse side has columns"):
+        sparse_dense(matrix, np.ones(shape, np.float32), executor=Threads(1))
