@@ -1,5 +1,6 @@
 """A recommender as a folder: written beside its place, synced, then renamed; never pickled, never half there."""
 
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from recvec.artifact import manifest
 from recvec.contract import ItemModel, Method, Model, State
 from recvec.data.dataset import Dataset, Value
 from recvec.data.features import FeatureTable
+from recvec.data.files import is_utf8
 from recvec.data.histories import Histories
 from recvec.data.vocabulary import Vocabulary
 from recvec.errors import ArtifactError, NotSupportedError
@@ -79,6 +81,7 @@ def check_free(path: str | Path) -> Path:
         Where something is there already, or no folder can be made there.
     """
     place = Path(path).absolute()
+    _check_name(place)
     try:
         taken = place.exists() or place.is_symlink()
     except OSError as error:
@@ -87,6 +90,11 @@ def check_free(path: str | Path) -> Path:
         raise ArtifactError(f"{place} exists; nothing was written; give a new folder or remove it")
     check_writable(place)
     return place
+
+
+def _check_name(place: Path) -> None:
+    if not is_utf8(place):
+        raise ArtifactError(f"the path {place} is not UTF-8; allowed: a path in UTF-8; rename it, or give another folder")
 
 
 def check_writable(place: Path) -> None:
@@ -135,6 +143,7 @@ def load(path: str | Path) -> Recommender:
         Where anything is missing, damaged, edited, or from a newer version.
     """
     folder = Path(path)
+    _check_name(folder)
     try:
         page = manifest.read(folder)
         if page["history_value"] not in get_args(Value):
@@ -144,6 +153,7 @@ def load(path: str | Path) -> Recommender:
         items, item_features = _read_side(folder / "items.parquet", "item", page["features"]["item"])
         kept = load_file(folder / "histories.safetensors") if remembers else {}
         histories = Histories(n_items=len(items), **kept) if remembers else Histories.empty(len(users), len(items))
+        histories.check()
         train = Dataset.from_histories(
             histories, users=users, items=items, value=page["history_value"], user_features=user_features, item_features=item_features
         )
@@ -151,7 +161,7 @@ def load(path: str | Path) -> Recommender:
         who = Recommender(_read_model(folder, page), train, rungs=rungs)
         who.fingerprint, who.forgotten = page["data"], not remembers
         return who
-    except (KeyError, ValueError, TypeError, AttributeError, OSError, SafetensorError, PolarsError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, OSError, SafetensorError, PolarsError) as error:
         raise ArtifactError(f"{folder} is damaged: {_first_line(error)}; {manifest.REMEDY}") from error
 
 
@@ -184,7 +194,7 @@ def _write(who: Recommender, folder: Path, metrics: dict[str, float], *, keep: b
         _write_model(rung, below, {})
     extra: dict[str, Json] = {
         "data": who.fingerprint,
-        "metrics": dict(metrics),
+        "metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()},
         "histories": keep,
         "history_value": who.history_value,
         "rungs": list(who.rungs),
@@ -220,7 +230,19 @@ def _read_model(folder: Path, page: Mapping[str, Any]) -> Model:
     arrays: dict[str, Array] = load_file(folder / "arrays.safetensors")
     manifest.check_arrays(arrays, page, folder)
     method = registry.method_class(page["method"])(**page["hyperparameters"])
-    return method.restore(State(arrays, page["model"]))
+    model = method.restore(State(arrays, page["model"]))
+    _check_vectors(model)
+    return model
+
+
+def _check_vectors(model: Model) -> None:
+    """Refuse what is no matrix of vectors, however well it is sealed: kernels trust types and shapes."""
+    users, items = model.user_vectors, model.item_vectors
+    if any(v.dtype != np.float32 or v.ndim != 2 for v in (users, items)) or users.shape[1] != items.shape[1]:
+        said = " and ".join(f"{v.dtype} of shape {v.shape}" for v in (users, items))
+        raise ValueError(f"its vectors are {said}; allowed: float32 vectors of one length")
+    if not 0 <= model.n_extra <= users.shape[1]:
+        raise ValueError(f"n_extra is {model.n_extra}; allowed: 0 to {users.shape[1]}, the length of the vectors")
 
 
 def _write_side(path: Path, vocabulary: Vocabulary, features: FeatureTable | None) -> None:
