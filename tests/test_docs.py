@@ -11,6 +11,7 @@ import itertools
 import json
 import pkgutil
 import re
+import runpy
 import shlex
 import sys
 import tomllib
@@ -23,7 +24,9 @@ import pytest
 import typer
 
 import recvec as rv
+from recvec.artifact.export import FORMATS
 from recvec.cli.main import app, main
+from recvec.cli.reading import told
 from recvec.data.protocols import PROTOCOLS
 from recvec.data.synthetic import sample_tables
 from recvec.kernels.metrics import RANKING
@@ -153,7 +156,7 @@ def test_shown_output_is_compared(shown: str, printed: str, *, expected: bool) -
 
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the documents name: a small sample, one cut of it, and negatives."""
+    """A folder with the files that the documents name: a small sample, one cut of it, negatives, what came later, what is denied."""
     monkeypatch.chdir(tmp_path)
     for table, name in zip(sample_tables(n_users=60, n_items=80, mean_history=12), ("ratings", "users", "items"), strict=True):
         table.write_csv(f"{name}.csv")
@@ -163,6 +166,9 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ratings.join(test, on=["user_id", "item_id"], how="anti").write_csv("train.csv")
     negatives = pl.DataFrame({"negative_item_id": [f"i{i}" for i in range(1, 31)]})
     test.select("user_id").join(negatives, how="cross").write_csv("negatives.csv")
+    later = pl.DataFrame({"user_id": ["u1", "newcomer"], "item_id": ["i5", "i7"], "rating": [4.0, 5.0], "timestamp": [1700000000] * 2})
+    later.write_csv("later.csv")
+    pl.DataFrame({"item_id": ["i1", "i2"]}).write_csv("denied.csv")
     return tmp_path
 
 
@@ -184,6 +190,8 @@ def run_command(line: str) -> tuple[int, str]:
 @with_language("sh")
 def test_commands_run(path: Path, tables: Path) -> None:
     for block in blocks(path.read_text()):
+        if block.language == "toml":
+            (tables / "settings.toml").write_text(block.content)  # the name that the documents give it
         if block.language != "sh":
             continue
         printed = ""
@@ -217,11 +225,15 @@ def command_complaints(text: str) -> list[str]:
         if program == "recvec" and words[0] not in verbs:
             found.append(f"{line}: there is no command '{words[0]}'")
         elif program == "recvec":
-            options = {o for p in verbs[words[0]].params for o in p.opts} | {"--help"}
+            options = {o for p in verbs[words[0]].params for o in _words(p)} | {"--help"}
             found += [f"{line}: {words[0]} has no {w}" for w in words if w.startswith("--") and w not in options]
-        elif program.startswith("--") and not any(program in p.opts for v in verbs.values() for p in v.params) and program != "--help":
+        elif program.startswith("--") and program not in {"--help", *(o for v in verbs.values() for p in v.params for o in _words(p))}:
             found.append(f"{line}: no command has it")
     return found
+
+
+def _words(parameter: Any) -> list[str]:
+    return [*parameter.opts, *parameter.secondary_opts]
 
 
 @every_document
@@ -359,9 +371,18 @@ def test_protocols_and_routes_are_those_of_the_code() -> None:
     assert first_column(TODAY, "route") == [r for r in ROUTES if r != "attributes"]
 
 
+def commands() -> list[str]:
+    return [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+
+
+def test_the_commands_are_those_of_the_code() -> None:
+    listed = next(line for line in TODAY.splitlines() if line.startswith("Commands: "))
+    assert code_spans(listed) == commands()
+
+
 def test_what_is_planned_is_not_there_yet() -> None:
     planned = TODAY.split("Not there yet:")[1]
-    there = {*registry.names(), *PROTOCOLS, *(c.name or c.callback.__name__ for c in app.registered_commands if c.callback)}
+    there = {*registry.names(), *PROTOCOLS, *commands()}
     promised = [w for line in planned.splitlines() if line.startswith(("- Methods", "- Commands", "- Protocols")) for w in code_spans(line)]
     assert promised
     assert set(promised) & there == set()
@@ -388,10 +409,26 @@ def test_the_evaluation_page_has_every_count() -> None:
 def test_the_artifact_page_has_every_file_and_field(tmp_path: Path) -> None:
     text = (ROOT / "docs/artifact.md").read_text()
     data = rv.sample(n_users=30, n_items=40, mean_history=8)
-    rv.save(rv.Recommender(rv.Popularity().fit(data), data), tmp_path / "model")
+    who = rv.Recommender(rv.Popularity().fit(data), data)
+    rv.save(who, tmp_path / "model")
+    rv.save(who, tmp_path / "given away", histories=False)
     spans = set(code_spans(text))
-    assert {p.name for p in (tmp_path / "model").iterdir() if p.is_file()} <= spans
+    with_them, without = ({p.name for p in (tmp_path / name).iterdir() if p.is_file()} for name in ("model", "given away"))
+    assert with_them <= spans
+    assert with_them - without == {"histories.safetensors"}
     assert set(pl.read_json(tmp_path / "model" / "manifest.json").columns) <= spans
+
+
+def test_the_artifact_page_has_every_export() -> None:
+    text = section((ROOT / "docs/artifact.md").read_text(), "## Exports")
+    assert first_column(text, "format") == list(FORMATS)
+
+
+def test_the_reading_page_has_every_option() -> None:
+    listed = first_column(section((ROOT / "docs/reading.md").read_text(), "## Options"), "option")
+    shared = list(inspect.signature(told).parameters)
+    assert [word.removeprefix("--").replace("-", "_") for word in listed] == shared
+    assert set(shared) - {"config"} == set(inspect.signature(rv.read).parameters) - {"interactions"}
 
 
 def test_every_dependency_has_its_reason() -> None:
@@ -448,6 +485,14 @@ def test_the_measured_figures_are_those_of_the_result_files() -> None:
     measured = section(README, "## Measured").replace(" 0.", " .")
     for figure in figures:
         assert f" {figure}".replace(" 0.", " .") in measured, figure
+
+
+def test_the_accuracies_are_those_of_the_result_files() -> None:
+    made = runpy.run_path(str(ROOT / "benchmarks/accuracy/table.py"))
+    if any(place.is_dir() for place in (ROOT / "benchmarks/accuracy/results").iterdir()):
+        assert made["with_table"](README) == README
+    else:
+        assert f"{made['BEGIN']}\n{made['END']}" in README
 
 
 def test_no_document_is_left_out() -> None:
