@@ -1,5 +1,6 @@
 """``recvec fit``: learn embeddings and keep them."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +8,11 @@ from typing import Annotated
 import typer
 
 import recvec as rv
+from recvec.artifact.checkpoint import Found
 from recvec.artifact.store import check_free, histories_inside
 from recvec.cli import options, output
 from recvec.cli.training import checkpoints, record, say_where_it_begins, timed_fit
+from recvec.contract import Model
 from recvec.types import Json
 
 
@@ -44,19 +47,28 @@ def fit(
     output.check_file(json_file)
     kept, found = checkpoints(recipe, seed, out, folder=checkpoint, every=every, resume=resume)
     data = rv.read(interactions, users=users, items=items)
-    if resume:
-        say_where_it_begins(checkpoint, found)
+    say_where_it_begins(checkpoint if resume else None, found)
     with kept or nullcontext():
         model, seconds = timed_fit(recipe, data, seed, runtime, kept, found)
         rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out, histories=not no_histories)
         if kept is not None:
             kept.clear()
-    sizes: dict[str, Json] = {"n_users": data.n_users, "n_items": data.n_items, "n_interactions": len(data.interactions)}
-    sizes["resumed_after_epoch"] = 0 if found is None else found.epoch
-    curve: list[Json] = [dict(point) for point in model.curve]
-    content = {**record(model, seconds, seed, runtime), **sizes, "curve": curve}
+    content = {**record(model, seconds, seed, runtime), **_fitted(model, data, found)}
     output.write_json(content, json_file)
-    output.say(
-        f"{method}: {len(data.interactions):,} interactions, {data.n_users:,} users, {data.n_items:,} items; "
-        f"fitted in {seconds:.1f} s, peak {content['peak_memory_mb']:,.0f} MB; saved to {out}"
-    )
+    output.say(f"{method}: {_said(content)}; saved to {out}")
+
+
+def _said(content: Mapping[str, Json]) -> str:
+    sizes = ", ".join(f"{content[f'n_{what}']:,} {what}" for what in ("interactions", "users", "items"))
+    return f"{sizes}; fitted in {content['fit_seconds']:.1f} s, peak {content['peak_memory_mb']:,.0f} MB"
+
+
+def _fitted(model: Model, data: rv.Dataset, found: Found | None) -> dict[str, Json]:
+    """Return sizes, where the fit began, and its learning curve."""
+    return {
+        "n_users": data.n_users,
+        "n_items": data.n_items,
+        "n_interactions": len(data.interactions),
+        "resumed_after_epoch": 0 if found is None else found.epoch,
+        "curve": [dict(point) for point in model.curve],
+    }
