@@ -50,8 +50,7 @@ def fit(
     output.check_file(json_file)
     kept, found = checkpoints(recipe, seed, out, folder=checkpoint, every=every, resume=resume)
     data = tables.read(interactions)
-    if resume:
-        say_where_it_begins(checkpoint, found)
+    say_where_it_begins(checkpoint if resume else None, found)
     with kept or nullcontext():
         model, seconds = timed_fit(recipe, data, seed, runtime, kept, found)
         rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out, histories=not no_histories)

@@ -53,9 +53,10 @@ def checkpoints(
 
 
 def say_where_it_begins(folder: Path | None, found: Found | None) -> None:
-    """Say what a resumed fit goes on from."""
+    """Say what a fit that is to be resumed goes on from; nothing without a folder."""
     if found is None:
-        output.say(f"{folder} holds no checkpoint: starting anew")
+        if folder is not None:
+            output.say(f"{folder} holds no checkpoint: starting anew")
         return
     for path in reversed(found.damaged):
         output.say(f"{path.name} is damaged and passed over")

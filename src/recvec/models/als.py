@@ -95,24 +95,21 @@ class ALS(Method):
         )
 
     def _update(self, model: DotModel, dataset: Dataset, new: Interactions | None, training: Training) -> DotModel:
-        """Solve new items, and the users who have new interactions."""
-        by_user = dataset.matrix()
+        """Place new items, then solve the users who have new interactions."""
+        by_user, runtime = dataset.matrix(), training.runtime
         fresh = by_user if new is None else dataset.with_interactions(new).matrix()
-        users, items = (lengthened(v, n) for v, n in zip((model.user_vectors, model.item_vectors), by_user.shape, strict=True))
-        n_users, n_items = model.n_users, model.n_items
-
-        def solve(start: F32, entries: sp.csr_array, fixed: F32, solver: str) -> F32:
-            some = entries.shape[0] > 0
-            return _solve(replace(self, cg_steps=NEARLY), start, entries, fixed, training.runtime, solver) if some else start
-
-        if len(items) > n_items:
-            users[n_users:] = solve(users[n_users:], by_user[n_users:], items, "cholesky")
-            items[n_items:] = solve(items[n_items:], sp.csr_array(fresh[:, n_items:].T.tocsr()), users, "cholesky")
+        users, items = lengthened(model.user_vectors, dataset.n_users), lengthened(model.item_vectors, dataset.n_items)
+        if dataset.n_items > model.n_items:
+            by_item = sp.csr_array(fresh[:, model.n_items :].T.tocsr())  # (n_new, n_users)
+            first = np.unique(by_item.indices[by_item.indices >= model.n_users])  # new users, to be known before their items are
+            if len(first):
+                users[first] = _solve(self, users[first], by_user[first], items, runtime, solver="cholesky")
+            items[model.n_items :] = _solve(self, items[model.n_items :], by_item, users, runtime, solver="cholesky")
         people = np.flatnonzero(np.diff(fresh.indptr))
-        mine = by_user[people]
-        users[people] = solve(users[people], mine, items, self.solver)
-        much = np.flatnonzero(fresh.sum(axis=1)[people] > MUCH * mine.sum(axis=1))
-        users[people[much]] = solve(users[people[much]], mine[much], items, "cholesky")
+        mine, gram = by_user[people], gramian(items, executor=runtime.executor)
+        much = np.add.reduceat(fresh.data, fresh.indptr[people]) > MUCH * np.add.reduceat(mine.data, mine.indptr[:-1])
+        users[people] = _solve(replace(self, cg_steps=NEARLY), users[people], mine, items, runtime, gram=gram)
+        users[people[much]] = _solve(self, users[people[much]], mine[np.flatnonzero(much)], items, runtime, solver="cholesky", gram=gram)
         return replace(model, user_vectors=users, item_vectors=items, fold_in=LeastSquaresFoldIn(self, items))
 
     def restore(self, state: State) -> DotModel:
@@ -149,15 +146,23 @@ def _start(n: int, d: int, rng: np.random.Generator) -> F32:
     return rng.standard_normal((n, d), dtype=np.float32) * np.float32(0.1 / np.sqrt(d))
 
 
-def _solve(method: ALS, start: F32, entries: sp.csr_array, fixed: F32, runtime: Runtime, solver: str | None = None) -> F32:
-    """Return the vectors that minimize L for the rows of `entries`, the other side held `fixed`."""
+def _solve(
+    method: ALS,
+    start: F32,
+    entries: sp.csr_array,
+    fixed: F32,
+    runtime: Runtime,
+    solver: str | None = None,
+    gram: F32 | None = None,
+) -> F32:
+    """Return the vectors that minimize L for the rows of `entries`, the other side held `fixed`; `gram` is its Gramian, if known."""
     a0 = np.float32(method.unobserved_weight)
     reg = _regularization(method, np.diff(entries.indptr), len(fixed))
     return half_step(
         start,
         WeightedRows(entries.indptr, entries.indices, entries.data, entries.data),
         fixed,
-        a0 * gramian(fixed, executor=runtime.executor),
+        a0 * (gramian(fixed, executor=runtime.executor) if gram is None else gram),
         reg.astype(np.float32),
         solver=solver or method.solver,  # type: ignore[arg-type]
         cg_steps=method.cg_steps,
