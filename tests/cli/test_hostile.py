@@ -153,7 +153,7 @@ def test_control_characters_cannot_steer_a_terminal(run: Run, place: Path) -> No
         ((*FIT, "--rungs", "some"), "--rungs is 'some'; allowed: auto, none"),
         ((*FIT, "--threads", "0"), "threads is 0; allowed: 1 or more"),
         ((*FIT, "--device", "tpu"), "device is 'tpu'; allowed: cpu, cuda, mps"),
-        (("methods", "alss"), "there is no method 'alss' (nearest: 'als')"),
+        (("methods", "alss"), "there is no method 'alss' (nearest: 'als', 'ease')"),
         (("recommend", "model", "--user", "u999"), "user 'u999' is not among the 40 users of this model (nearest: 'u9'"),
         (("recommend", "model", "--user", ""), "user '' is not among the 40 users of this model"),
         (("recommend", "model", "--user", "\udcff"), "user '\\udcff' is not among the 40 users of this model"),

@@ -129,7 +129,7 @@ def test_update_takes_titles_of_new_items(run: Run, place: Path) -> None:
         (("model", "later.csv", "--users", "people.csv"), "the model has no attributes of users; allowed: none for new users"),
         (("model", "later.csv", "--items", "people.csv"), "people.csv has no column 'item_id'"),
         (("model", "later.csv", "--threads", "0"), "threads is 0; allowed: 1 or more"),
-        (("model", "later.csv", "--json", "model"), "model is a folder; allowed: a file"),
+        (("model", "later.csv", "--json", "model"), "--json is model, which is read and would be written over"),
         (("model", "known.csv", "--against-refit"), "against-refit hides one new pair of each user, but no user has a new pair"),
         (("forgetful", "later.csv"), "this model was saved without histories: "),
     ],
@@ -144,7 +144,9 @@ def test_an_update_that_cannot_be(run: Run, place: Path, words: tuple[str, ...],
 
 
 def test_an_update_over_what_exists_is_refused_before_any_work(run: Run, place: Path) -> None:
-    assert refused(run, place, "update", "model", "later.csv", "--out", "model").startswith(f"{place}/model exists; nothing was written")
+    assert refused(run, place, "update", "model", "later.csv", "--out", "model").startswith(
+        "--out is model, which is read and would be written over"
+    )
     assert refused(run, place, "update", "nosuch", "later.csv", "--out", "ratings.csv/x").endswith("give another folder")
     assert "Missing option '--out'" in refused(run, place, "update", "model", "later.csv", code=2)
 
@@ -188,10 +190,10 @@ def test_export_in_every_format(run: Run, place: Path) -> None:
             "--what is 'items' with --to model; allowed: both; leave it out",
         ),
         (("--to", "parquet", "--out", "ratings.csv"), "{place}/ratings.csv exists; nothing was written; give a new file or remove it"),
-        (("--to", "parquet", "--out", "model"), "{place}/model exists; nothing was written"),
+        (("--to", "parquet", "--out", "model"), "--out is model, which is read and would be written over"),
         (("--to", "parquet", "--out", "page"), "{place}/page.json exists; nothing was written"),
         (("--to", "parquet", "--out", "none/v"), "{place}/none/v cannot be written: {place}/none is not a folder that can be written to"),
-        (("--to", "model", "--out", "model", "--no-histories"), "{place}/model exists; nothing was written"),
+        (("--to", "model", "--out", "model", "--no-histories"), "--out is model, which is read and would be written over"),
     ],
 )
 def test_an_export_that_cannot_be(run: Run, place: Path, words: tuple[str, ...], message: str) -> None:
@@ -273,9 +275,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Run, place: Path) -> 
         (("fit", "nosuch.csv", *ALS[2:], "--checkpoint", "half", "--resume", "--seed", "1"), "the checkpoint is of other seed"),  # before reading
         ((*KEPT, "--checkpoint", "model"), "{place}/model holds other things than checkpoints, such as 'arrays.safetensors'"),
         ((*KEPT, "--checkpoint", "."), "--checkpoint . and --out new lie in each other; allowed: two folders apart"),
-        ((*KEPT, "--checkpoint", "new"), "--checkpoint new and --out new lie in each other"),
+        ((*KEPT, "--checkpoint", "new"), "--out and --checkpoint are both new; give each a place of its own"),
         ((*KEPT, "--checkpoint", "new/ck"), "--checkpoint new/ck and --out new lie in each other"),
-        ((*KEPT, "--checkpoint", "ratings.csv"), "{place}/ratings.csv cannot be written: {place}/ratings.csv is not a folder"),
+        ((*KEPT, "--checkpoint", "ratings.csv"), "--checkpoint is ratings.csv, which is read and would be written over"),
         ((*KEPT, "--checkpoint", "ratings.csv/ck"), "{place}/ratings.csv/ck cannot be written: {place}/ratings.csv is not a folder"),
         ((*KEPT, "--checkpoint", "x" * 300), "{place}/" + "x" * 300 + " cannot be written: File name too long"),
         ((*KEPT, "--checkpoint", ""), "--checkpoint . and --out new lie in each other"),
