@@ -6,10 +6,10 @@
     python benchmarks/accuracy/run.py lightgcn-gowalla                 one data set
     python benchmarks/accuracy/run.py lightgcn-gowalla/svd --seeds 1   one method on it
 
-A folder is a data set: ``protocol.toml`` says how it is cut and what is shown, ``<method>.toml`` holds the settings of a
-method in the form that ``recvec evaluate --config`` reads. Each run is a process of its own, so that time and peak memory
-are its own. Data: the folder that RECVEC_DATA names. Results: ``results/<data>/<method>.json``; ``table.py`` makes the
-README's table of them.
+A folder is a data set: ``protocol.toml`` says how it is cut and what is shown, ``<method>.toml`` (or
+``<method>-<how they were chosen>.toml``) holds the settings of a method in the form that ``recvec evaluate --config``
+reads. Each run is a process of its own, so that time and peak memory are its own. Data: the folder that RECVEC_DATA
+names. Results: ``results/<data>/<settings>.json``; ``table.py`` makes the README's table of them.
 """
 
 import argparse

@@ -21,10 +21,10 @@ BEGIN, END = "<!-- accuracy: made by benchmarks/accuracy/table.py -->", "<!-- en
 
 def table() -> str:
     """Return the table in Markdown: a row for each result file."""
-    lines = ["| data | method | figures | fit | memory |", "|---|---|---|---|---|"]
+    lines = ["| data | settings | figures | fit | memory |", "|---|---|---|---|---|"]
     for folder in sorted(p for p in (HERE / "results").iterdir() if p.is_dir()):
         protocol = tomllib.loads((HERE / folder.name / "protocol.toml").read_text())
-        rows = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+        rows = [{**json.loads(path.read_text()), "settings": path.stem} for path in sorted(folder.glob("*.json"))]
         best_last = sorted(rows, key=lambda r: r["metrics"][protocol["show"][-1]], reverse=protocol["show"][0] == "rmse")
         lines += [_row(protocol, r) for r in best_last]
     return "\n".join(lines)
@@ -34,7 +34,7 @@ def _row(protocol: dict[str, Any], result: dict[str, Any]) -> str:
     digits = 3 if protocol["show"][0] == "rmse" else 4
     figures = ", ".join(f"{name} {result['metrics'][name]:.{digits}f}".replace(" 0.", " .") for name in protocol["show"])
     memory = f"{result['peak_memory_mb'] / 1000:.1f} GB"
-    return f"| {protocol['title']} | `{result['method']}` | {figures} | {_seconds(result['fit_seconds'])} | {memory} |"
+    return f"| {protocol['title']} | `{result['settings']}` | {figures} | {_seconds(result['fit_seconds'])} | {memory} |"
 
 
 def _seconds(seconds: float) -> str:
