@@ -193,6 +193,7 @@ def test_export_in_every_format(run: Run, place: Path) -> None:
         (("--to", "parquet", "--out", "model"), "--out is model, which is read and would be written over"),
         (("--to", "parquet", "--out", "page"), "{place}/page.json exists; nothing was written"),
         (("--to", "parquet", "--out", "none/v"), "{place}/none/v cannot be written: {place}/none is not a folder that can be written to"),
+        (("--to", "parquet", "--out", "model/v.parquet"), "--out model/v.parquet lies in the model's own folder; allowed: a place outside"),
         (("--to", "model", "--out", "model", "--no-histories"), "--out is model, which is read and would be written over"),
     ],
 )

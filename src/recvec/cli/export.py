@@ -36,7 +36,9 @@ def export(
     if to not in FORMATS:
         raise rv.InputError(f"--to is '{to}'; allowed: {', '.join(FORMATS)}, model")
     check_words(to, what)
-    check_free_file(out)
+    place, _ = check_free_file(out)
+    if folder.resolve() in place.resolve().parents:
+        raise rv.InputError(f"--out {out} lies in the model's own folder; allowed: a place outside; give another file")
     who = rv.load(folder)
     write(who, out, to, what=what)  # type: ignore[arg-type]
     sizes = {"users": len(who.users), "items": len(who.items)}

@@ -189,14 +189,12 @@ def _rung(rung: Model, growth: Growth, seed: int, runtime: Runtime) -> tuple[Mod
 def _moved(old: F32, new: F32) -> Moved:
     """Compare the vectors of old rows."""
     changed = np.flatnonzero((old != new[: len(old)]).any(axis=1))
+    if not len(changed):
+        return Moved(n=0, mean=0.0, p95=0.0)
     before, after = old[changed].astype(np.float64), new[changed].astype(np.float64)
     longer = np.maximum(np.linalg.norm(before, axis=1), np.linalg.norm(after, axis=1))
     change = np.linalg.norm(after - before, axis=1) / longer
-    return (
-        Moved(n=len(changed), mean=float(change.mean()), p95=float(np.quantile(change, 0.95)))
-        if len(changed)
-        else Moved(n=0, mean=0, p95=0)
-    )
+    return Moved(n=len(changed), mean=float(change.mean()), p95=float(np.quantile(change, 0.95)))
 
 
 def _overlap(old: "Recommender", new: "Recommender", seed: int) -> tuple[float | None, int]:
