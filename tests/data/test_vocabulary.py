@@ -60,6 +60,7 @@ def test_extending_keeps_old_rows(ids: list[object], others: list[object]) -> No
     more = mine.extended(pl.Series(others))
     assert more.ids.name == mine.ids.name
     assert [str(i) for i in more.ids[: len(mine)]] == [str(i) for i in mine.ids]
+    assert more.ids.name == mine.ids.name  # by it a saved model finds its ids again
     assert sorted(map(str, more.ids)) == sorted({str(i) for i in [*ids, *others]})
     assert (more.lookup(others) >= 0).all()
     assert more.rows(ids).tolist() == mine.rows(ids).tolist()
