@@ -14,6 +14,7 @@ from recvec.cli.explain import explain
 from recvec.cli.export import export
 from recvec.cli.fit import fit
 from recvec.cli.methods import methods
+from recvec.cli.places import apart
 from recvec.cli.recommend import recommend, similar
 from recvec.cli.update import update
 
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (demo, fit, update, evaluate, recommend, similar, explain, export, methods, datasets):
-    app.command()(command)
+    app.command()(apart(command))
 
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, wherever this version of typer keeps it
