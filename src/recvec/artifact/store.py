@@ -144,6 +144,7 @@ def load(path: str | Path) -> Recommender:
         items, item_features = _read_side(folder / "items.parquet", "item", page["features"]["item"])
         kept = load_file(folder / "histories.safetensors") if remembers else {}
         histories = Histories(n_items=len(items), **kept) if remembers else Histories.empty(len(users), len(items))
+        histories.check()
         train = Dataset.from_histories(
             histories, users=users, items=items, value=page["history_value"], user_features=user_features, item_features=item_features
         )
@@ -151,7 +152,7 @@ def load(path: str | Path) -> Recommender:
         who = Recommender(_read_model(folder, page), train, rungs=rungs)
         who.fingerprint, who.forgotten = page["data"], not remembers
         return who
-    except (KeyError, ValueError, TypeError, AttributeError, OSError, SafetensorError, PolarsError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, OSError, SafetensorError, PolarsError) as error:
         raise ArtifactError(f"{folder} is damaged: {_first_line(error)}; {manifest.REMEDY}") from error
 
 
@@ -220,7 +221,19 @@ def _read_model(folder: Path, page: Mapping[str, Any]) -> Model:
     arrays: dict[str, Array] = load_file(folder / "arrays.safetensors")
     manifest.check_arrays(arrays, page, folder)
     method = registry.method_class(page["method"])(**page["hyperparameters"])
-    return method.restore(State(arrays, page["model"]))
+    model = method.restore(State(arrays, page["model"]))
+    _check_vectors(model)
+    return model
+
+
+def _check_vectors(model: Model) -> None:
+    """Refuse what is no matrix of vectors, however well it is sealed: kernels trust types and shapes."""
+    users, items = model.user_vectors, model.item_vectors
+    if any(v.dtype != np.float32 or v.ndim != 2 for v in (users, items)) or users.shape[1] != items.shape[1]:
+        said = " and ".join(f"{v.dtype} of shape {v.shape}" for v in (users, items))
+        raise ValueError(f"its vectors are {said}; allowed: float32 vectors of one length")
+    if not 0 <= model.n_extra <= users.shape[1]:
+        raise ValueError(f"n_extra is {model.n_extra}; allowed: 0 to {users.shape[1]}, the length of the vectors")
 
 
 def _write_side(path: Path, vocabulary: Vocabulary, features: FeatureTable | None) -> None:

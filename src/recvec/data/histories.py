@@ -40,6 +40,34 @@ class Histories:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def check(self) -> None:
+        """Refuse arrays from elsewhere that are no histories: kernels trust bounds and row numbers without looking.
+
+        Raises
+        ------
+        ValueRangeError
+            Says what is wrong.
+        """
+        n = len(self.items) if self.items.ndim == 1 else -1
+        wanted = {"indptr": np.int64, "items": np.int32, "weights": np.float32, "times": np.float64, "order": np.int32}
+        for name, dtype in wanted.items():
+            array = getattr(self, name)
+            if array is not None and (array.dtype != dtype or array.ndim != 1 or (name != "indptr" and len(array) != n)):
+                raise ValueRangeError(
+                    f"the array {name} of histories is {array.dtype} of shape {array.shape}; allowed: a vector of {np.dtype(dtype)}, "
+                    f"each as long as that of the items"
+                )
+        if not len(self.indptr) or self.indptr[0] or self.indptr[-1] != n or (self.lengths < 0).any():
+            raise ValueRangeError(f"bounds of histories do not ascend from 0 to {n}, the number of entries")
+        if n and (self.items.min() < 0 or self.items.max() >= self.n_items):
+            raise ValueRangeError(
+                f"histories name item rows from {self.items.min()} to {self.items.max()}; allowed: 0 to {self.n_items - 1}"
+            )
+        starts = np.zeros(n + 1, dtype=bool)
+        starts[self.indptr] = True
+        if not (starts[1:-1] | (np.diff(self.items) > 0)).all():
+            raise ValueRangeError("items of a history do not ascend; allowed: distinct item rows in ascending order")
+
     @property
     def lengths(self) -> I64:
         """Number of items in each history, shape (B,)."""
