@@ -1,5 +1,6 @@
 """A recommender as a folder: written beside its place, synced, then renamed; never pickled, never half there."""
 
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from recvec.artifact import manifest
 from recvec.contract import ItemModel, Method, Model, State
 from recvec.data.dataset import Dataset, Value
 from recvec.data.features import FeatureTable
+from recvec.data.files import is_utf8
 from recvec.data.histories import Histories
 from recvec.data.vocabulary import Vocabulary
 from recvec.errors import ArtifactError, NotSupportedError
@@ -79,6 +81,7 @@ def check_free(path: str | Path) -> Path:
         Where something is there already, or no folder can be made there.
     """
     place = Path(path).absolute()
+    _check_name(place)
     try:
         taken = place.exists() or place.is_symlink()
     except OSError as error:
@@ -104,6 +107,11 @@ def check_writable(place: Path) -> None:
         raise _unwritable(place, error) from error
     if not able:
         raise ArtifactError(f"{place} cannot be written: {there} is not a folder that can be written to; give another folder")
+
+
+def _check_name(place: Path) -> None:
+    if not is_utf8(place):
+        raise ArtifactError(f"the path {place} is not UTF-8; allowed: a path in UTF-8; rename it, or give another folder")
 
 
 def missing_parents(place: Path) -> list[Path]:
@@ -135,6 +143,7 @@ def load(path: str | Path) -> Recommender:
         Where anything is missing, damaged, edited, or from a newer version.
     """
     folder = Path(path)
+    _check_name(folder)
     try:
         page = manifest.read(folder)
         if page["history_value"] not in get_args(Value):
@@ -185,7 +194,7 @@ def _write(who: Recommender, folder: Path, metrics: dict[str, float], *, keep: b
         _write_model(rung, below, {})
     extra: dict[str, Json] = {
         "data": who.fingerprint,
-        "metrics": dict(metrics),
+        "metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()},
         "histories": keep,
         "history_value": who.history_value,
         "rungs": list(who.rungs),

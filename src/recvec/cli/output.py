@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recvec.cli.main import plain
+from recvec.data.files import is_utf8
 from recvec.errors import ReadError
 from recvec.types import Json
 
@@ -114,6 +115,8 @@ def check_frame_file(path: Path | None) -> None:
         ends = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
         raise ReadError(f"{path} {ends}; allowed: {', '.join(_TABLES)}; give the file one of these endings")
     check_file(path)
+    if path is not None and not is_utf8(path.resolve().parent):
+        raise ReadError(f"{path} cannot be written: the path of its folder is not UTF-8; rename the folder, or give another place")
 
 
 def check_file(path: Path | None) -> None:
@@ -123,10 +126,13 @@ def check_file(path: Path | None) -> None:
     try:
         is_folder, parent = path.is_dir(), path.absolute().parent
         able = parent.is_dir() and (os.access(parent, os.W_OK) or (path.exists() and not path.is_file()))
+        endless = Path(os.path.realpath(path)).is_symlink()
     except OSError as error:
         raise _unwritable(path, error) from error
     if is_folder:
         raise ReadError(f"{path} is a folder; allowed: a file; give a file name")
+    if endless:
+        raise ReadError(f"{path} is a link that leads to itself; allowed: a file; remove the link or give another file")
     if not able:
         raise ReadError(f"{path} cannot be written: {parent} is not a folder that can be written to; give another file")
 

@@ -102,7 +102,18 @@ def _guarded(path: Path, load: Callable[[], Result]) -> Result:
         raise ReadError(f"{path} cannot be read: {reason}; it may be damaged or not in the format that its name says") from error
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a path is UTF-8: those who read and write Parquet, arrays and large tables for us open no others."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _parquet(path: Path, wanted: Wanted) -> tuple[pl.DataFrame, list[str]]:
+    if not is_utf8(path):
+        raise ReadError(f"the path {path} is not UTF-8; allowed for a Parquet file: a path in UTF-8; rename it")
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
             raise ReadError(f"{path} is not a Parquet file; allowed: {_endings()}; give it the ending of its format")
