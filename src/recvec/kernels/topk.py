@@ -79,7 +79,8 @@ def top_k(
 
 
 def _dot(queries: F32, items: F32, scores: F32) -> None:
-    np.matmul(queries, items.T, out=scores)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite and NaN scores have their place in a list
+        np.matmul(queries, items.T, out=scores)
 
 
 def top_k_by(
