@@ -56,12 +56,16 @@ class Split:
         """Return what is known of each user when they are asked about: training rows, or the rows folded in."""
         if self.folded is None:
             return self.train.histories(value)
-        return Histories.from_matrix(self.train.matrix(value) + self.train.with_interactions(self.folded).matrix(value))
+        parts = [data.matrix(value).tocoo() for data in (self.train, self.train.with_interactions(self.folded))]
+        values, rows, columns = (np.concatenate(arrays) for arrays in zip(*((p.data, *p.coords) for p in parts), strict=True))
+        return Histories.from_matrix(sp.coo_array((values, (rows, columns)), shape=parts[0].shape).tocsr())  # a sum would lose weights of 0
 
     @cached_property
     def relevant(self) -> Histories:
         """Distinct chosen test items of each user that are not among what is known of them."""
-        found = self._chosen - self._chosen.multiply(self.histories().matrix() != 0)
+        known = self.histories().matrix()
+        known.data = np.ones_like(known.data)  # met is met, also with a weight of 0
+        found = self._chosen - self._chosen.multiply(known)
         found.eliminate_zeros()
         return Histories.from_matrix(sp.csr_array(found))
 

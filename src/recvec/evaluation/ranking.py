@@ -198,7 +198,7 @@ def _among_negatives(answers: Answers, users: I32, asked: Histories, lengths: li
         person = np.repeat(np.arange(len(at)), mine.lengths)
         others = _padded(scores, against)[person]  # (n_asked, m)
         others[_padded_items(against)[person] == mine.items[:, None]] = np.nan  # a negative that is the test item itself
-        ranks.append(metrics.mean_rank(scores[person, mine.items], others))
+        ranks.append(metrics.mean_rank(_available(scores[person, mine.items]), others))
         competitors.append((~np.isnan(others)).sum(axis=1))
     rank, n_others = np.concatenate(ranks), np.concatenate(competitors)
     owner = np.repeat(np.arange(len(users)), asked.lengths)
@@ -219,8 +219,13 @@ def _padded_items(lists: Histories) -> I32:
 
 def _padded(scores: F32, lists: Histories) -> F32:
     items = _padded_items(lists)
-    values = np.take_along_axis(scores, items.clip(min=0), axis=1).astype(np.float32)
+    values = _available(np.take_along_axis(scores, items.clip(min=0), axis=1))
     return np.where(items >= 0, values, np.float32(np.nan))
+
+
+def _available(scores: F32) -> F32:
+    """Return scores in which NaN, which means not available, is below all else, as in the ranking of the whole catalogue."""
+    return np.where(np.isnan(scores), np.float32(-np.inf), scores)
 
 
 # ----------------------------------------------------------------
