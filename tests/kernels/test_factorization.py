@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import svds
 
 from recvec.contract import Threads
+from recvec.errors import ValueRangeError
 from recvec.kernels.factorization import sparse_dense, truncated_svd
 
 
@@ -107,3 +108,10 @@ def test_a_dense_matrix_is_decomposed_like_a_sparse_one(shape: tuple[int, int]) 
     matrix = power_law(*shape)
     for one, other in zip(svd(matrix, 8), svd(matrix.toarray(), 8), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (5, 2), (4,), (4, 2, 1)])
+def test_sides_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+    matrix = sp.csr_array(np.ones((2, 4), np.float32))
+    with pytest.raises(ValueRangeError, match=r"the dense side has shape \(.*; allowed: 4 rows, as the sparse side has columns"):
+        sparse_dense(matrix, np.ones(shape, np.float32), executor=Threads(1))

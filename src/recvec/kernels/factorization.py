@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
+from recvec.errors import ValueRangeError
 from recvec.kernels.blocks import balanced_blocks, even_blocks
 from recvec.kernels.compiled import compiled
 from recvec.kernels.simd import LANES, add_scaled, load, store
@@ -190,10 +191,17 @@ def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor | None)
     executor : Executor or None
         Runs blocks of rows; with None the calling thread does it all, as it must inside another block.
 
+    Raises
+    ------
+    ValueRangeError
+        Where the shapes do not fit: the loop below would read whatever is behind the array.
+
     Notes
     -----
     Cost: ``2 nnz d`` operations; bound by the gathering of rows.
     """
+    if dense.ndim != 2 or len(dense) != matrix.shape[1]:
+        raise ValueRangeError(f"the dense side has shape {dense.shape}; allowed: {matrix.shape[1]} rows, as the sparse side has columns")
     out = np.zeros((matrix.shape[0], dense.shape[1]), np.float32)
     indptr = matrix.indptr.astype(np.int64, copy=False)
     dense = np.ascontiguousarray(dense)
