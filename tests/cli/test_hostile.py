@@ -216,7 +216,8 @@ def test_help_and_version_are_no_errors(run: Run) -> None:
 def test_an_output_that_exists_stays(run: Run, place: Path) -> None:
     words = ("fit", "ratings.csv", "--method", "svd", "--out")
     assert refused(run, place, *words, "model") == f"{place}/model exists; nothing was written; give a new folder or remove it"
-    assert refused(run, place, *words, "ratings.csv").endswith("ratings.csv exists; nothing was written; give a new folder or remove it")
+    (place / "notes.txt").write_text("mine")
+    assert refused(run, place, *words, "notes.txt").endswith("notes.txt exists; nothing was written; give a new folder or remove it")
     assert refused(run, place, *words, "ratings.csv/x").endswith("ratings.csv is not a folder that can be written to; give another folder")
     assert refused(run, place, *words, "x" * 300).endswith("cannot be written: File name too long; free space or give another folder")
 

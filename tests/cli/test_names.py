@@ -83,6 +83,14 @@ def test_a_link_to_itself_is_no_place_for_a_result(run: object, place: Path, wor
     assert (place / "loop.csv").is_symlink()
 
 
+def test_a_link_to_a_folder_that_is_not_there_is_refused_before_the_work(run: object, place: Path) -> None:
+    (place / "link.json").symlink_to("none/at/all.json")
+    code, out, err = run("fit", "ratings.csv", "--method", "popularity", "--out", "new", "--json", "link.json")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"recvec: link.json cannot be written: {place}/none/at is not a folder that can be written to; give another file")
+    assert not (place / "new").exists()
+
+
 def test_figures_that_are_not_defined_are_null_in_a_saved_model(run: object, place: Path) -> None:
     assert run("evaluate", "ratings.csv", "--method", "popularity", "--protocol", "new-users", "--save", "kept")[0] == 0
     page = json.loads((place / "kept" / "manifest.json").read_text(), parse_constant=pytest.fail)

@@ -124,14 +124,14 @@ def check_file(path: Path | None) -> None:
     if path is None:
         return
     try:
-        is_folder, parent = path.is_dir(), path.absolute().parent
+        place = Path(os.path.realpath(path))  # behind a link
+        is_folder, parent = place.is_dir(), place.parent
         able = parent.is_dir() and (os.access(parent, os.W_OK) or (path.exists() and not path.is_file()))
-        endless = Path(os.path.realpath(path)).is_symlink()
     except OSError as error:
         raise _unwritable(path, error) from error
     if is_folder:
         raise ReadError(f"{path} is a folder; allowed: a file; give a file name")
-    if endless:
+    if place.is_symlink():
         raise ReadError(f"{path} is a link that leads to itself; allowed: a file; remove the link or give another file")
     if not able:
         raise ReadError(f"{path} cannot be written: {parent} is not a folder that can be written to; give another file")
