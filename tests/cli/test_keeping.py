@@ -242,12 +242,12 @@ def test_an_older_artifact_has_histories(run: Run, place: Path) -> None:
 def test_a_resumed_fit_ends_with_the_same_bytes(run: Run, place: Path) -> None:
     code, out, err = run(*KEPT, "--resume")
     assert (code, err) == (0, "")
-    assert out.startswith("ck holds no checkpoint: starting anew\nals: ")
+    assert out.startswith("ck held no checkpoint: started anew\nals: ")
     (place / "new").rename(place / "whole")
     (place / "half").rename(place / "ck")
     code, out, err = run(*KEPT, "--resume", "--json", "fit.json")
     assert (code, err) == (0, "")
-    assert out.startswith("resuming after epoch 3, from epoch-3-")
+    assert out.startswith("resumed after epoch 3, from epoch-3-")
     assert files(place / "new") == files(place / "whole")
     assert json.loads((place / "fit.json").read_text())["resumed_after_epoch"] == 3
     assert not (place / "ck").exists()  # the model is saved
@@ -258,7 +258,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Run, place: Path) -> 
     last.write_bytes(last.read_bytes()[:-1])
     code, out, err = run(*ALS, "--checkpoint", "half", "--resume")
     assert (code, err) == (0, "")
-    assert out.startswith(f"{last.name} is damaged and passed over\nresuming after epoch 2, from epoch-2-")
+    assert out.startswith(f"{last.name} was damaged and passed over\nresumed after epoch 2, from epoch-2-")
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_ctrl_c_keeps_what_is_whole(run: Run, place: Path, monkeypatch: pytest.M
         code, out, err = run(*KEPT)
     assert (code, out, err) == (130, "", "recvec: stopped; nothing is left half-written\n")
     assert not (place / "new").exists()
-    assert run(*KEPT, "--resume")[1].startswith("resuming after epoch 2, from epoch-2-")
+    assert run(*KEPT, "--resume")[1].startswith("resumed after epoch 2, from epoch-2-")
 
 
 def test_a_save_that_fails_keeps_the_checkpoints(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,4 +353,4 @@ def test_a_save_that_fails_keeps_the_checkpoints(run: Run, place: Path, monkeypa
     assert err == f"recvec: {place}/new cannot be written: No space left on device; free space or give another folder\n"
     code, out, _ = run(*KEPT, "--resume")
     assert code == 0
-    assert out.startswith("resuming after epoch 5, from epoch-5-")
+    assert out.startswith("resumed after epoch 5, from epoch-5-")
