@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from typer.main import get_command
@@ -51,6 +51,8 @@ CALLS: tuple[tuple[float, str], ...] = (
     (2, "explain {model} --history {item} --item {item} --out {lists}"),
     (4, "update {model} {grown} --out {new}"),
     (4, "export {model} --to {format} --out {vectors}"),
+    (1, "export {model} --to word2vec --what {side} --out {vectors}"),
+    (1, "export {model} --to model --no-histories --out {new}"),
     (0.7, "datasets"),
     (3, "datasets ml-latest-small --from ml-latest-small.zip --out {new}"),
     (1, "methods {method}"),
@@ -64,7 +66,7 @@ KEPT = {"datasets": ("--from", "ml-latest-small.zip")}
 """Words that are put back at the end: without them the command would go to the network."""
 
 VALUES: dict[str, tuple[str, ...]] = {
-    "command": (),  # filled below, as are the methods
+    "command": (),  # filled by what there is, as are methods and models
     "method": (),
     "learner": ("svd", "als"),
     "task": ("ranking", "ranking", "rating"),
@@ -83,7 +85,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "grown": ("more.csv", "more.parquet", "ratings.csv"),
     "config": ("fit.toml", "evaluate.toml"),
     "zip": ("ml-latest-small.zip",),
-    "model": ("model", "model-als", "model-popularity", "model-bare", "model-rating"),
+    "model": (),
     "user": ("u1", "u2", "u7", "u40"),
     "item": ("i1", "i2", "i5", "i30"),
     "k": ("1", "3", "10", "100"),
@@ -102,6 +104,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "column": ("review", "city"),
     "address": ("http://127.0.0.1:9", "https://127.0.0.1:9/x"),
     "format": ("parquet", "word2vec", "numpy"),
+    "side": ("users", "items", "both"),
     "rungs": ("auto", "none"),
     "device": ("cpu",),
     "threads": ("1", "2"),
@@ -109,7 +112,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "few": ("1", "2"),
     "number": ("0", "0.5", "1", "3.5"),
     "word": ("a", "u1", "popularity"),
-    "path": ("ratings.csv", "model", "items.csv"),
+    "path": ("ratings.csv", "model-als", "items.csv"),
     "new": ("made", "made/deep/model"),
     "checkpoint": ("kept", "empty"),
     "json": ("result.json", "made.json"),
@@ -126,11 +129,21 @@ KINDS_OF_OPTIONS: dict[str, str] = {
     "--diversity": "share", "--columns": "columns", "--types": "types", "--use": "names", "--context": "context",
     "--item-text-from": "column", "--list-separator": "separator", "--positive-from": "number", "--min-per-user": "few",
     "--min-per-item": "few", "--config": "config", "fit --config": "fit.toml", "--checkpoint": "checkpoint", "--checkpoint-every": "few",
-    "--rungs": "rungs", "--to": "format", "--from": "zip", "--base-url": "address",
+    "--rungs": "rungs", "--to": "format", "--what": "side", "--from": "zip", "--base-url": "address",
 }  # fmt: skip
-OUTPUTS = ("--out", "--json", "--save", "--checkpoint")
+OUTPUTS = ("--out", "--json", "--save")
+SPARE = ("--checkpoint",)  # places of things that come and go
+READ_AS = {"parquet": ".parquet", "numpy": ".npz", "word2vec": ".w2v"}  # what --to says of --out, whatever the name is
 SELDOM = ("--placebo", "--seeds", "--user", "--all", "--history", "--item", "--audience")  # slow, or one of a kind of call
 ENDLESS = ("--seeds", "--checkpoint-every")  # a large number here is long work that was asked for, and no fault
+
+
+class Output(NamedTuple):
+    """A place that is asked to be written, in which format, and whether it may as well stay empty."""
+
+    place: Path
+    ending: str
+    spare: bool = False
 
 
 @dataclass
@@ -190,6 +203,7 @@ class Application:
         self.commands: dict[str, Any] = self.root.commands
         self.options = {name: _options(name, command) for name, command in self.commands.items()}
         VALUES["command"], VALUES["method"] = tuple(self.commands), tuple(registry.names())
+        VALUES["model"] = tuple(f"model-{kind}" for kind in (*registry.names(), "bare", "rating", "forgetful"))
         self.calls = [(weight, call.split()) for weight, call in CALLS if self._has(call.split())]
         called = {call[0] for _, call in self.calls if call}
         self.calls += [(2, _usual_call(name, options)) for name, options in self.options.items() if name not in called]
@@ -221,15 +235,21 @@ class Application:
         if not option.flag:
             draft.words.append(Word(pick(draft.rng, VALUES[option.kind]), option.kind))
 
-    def outputs(self, argv: list[str]) -> dict[str, Path]:
-        """Return the places that a command line asks to be written, by option."""
+    def outputs(self, argv: list[str]) -> list[Output]:
+        """Return what a command line asks to be written."""
         argv = argv[1:] if argv[:1] == ["--"] else argv
         if not argv or argv[0] not in self.commands or "--help" in argv:
-            return {}
+            return []
         command = self.commands[argv[0]]
         params = command.make_context(argv[0], list(argv[1:]), resilient_parsing=True).params
-        named = {option: params.get(p.name) for p in command.params for option in p.opts if option in OUTPUTS}
-        return {option: Path(place) for option, place in named.items() if place is not None}
+        asked = [(o, params.get(p.name)) for p in command.params for o in p.opts if o in (*OUTPUTS, *SPARE)]
+        return [
+            Output(Path(place), self._format(option, Path(place), params), option in SPARE) for option, place in asked if place is not None
+        ]
+
+    def _format(self, option: str, place: Path, params: dict[str, Any]) -> str:
+        """Return the ending of the format in which an output is written."""
+        return ".json" if option == "--json" else READ_AS.get(params.get("to"), place.suffix)
 
     def _has(self, call: list[str]) -> bool:
         if not call or call[0].startswith(("-", "{")):

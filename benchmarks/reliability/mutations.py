@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import stat
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,9 +32,9 @@ WORDS = (
     "epochs=0", "reg=nan", "task=rating", "rating",
 )  # fmt: skip
 PLACES = (
-    "", ".", "..", "/", "ratings.csv", "model", "empty", "none/x.csv", "none/x.json", "ratings.csv/x", "x" * 300, "x" * 250 + ".csv",
+    "", ".", "..", "/", "ratings.csv", "model-als", "empty", "none/x.csv", "none/x.json", "ratings.csv/x", "x" * 300, "x" * 250 + ".csv",
     "lists.txt", "lists", ".csv", ".json", "-", "ünï-😀.csv", "a\x1b[31m.json", "a\nb.csv", "nowhere.csv", "loop.csv", "full", "/dev/null",
-    "empty/x.json", "model/x.csv", "x.PARQUET", "\udcff.csv",
+    "empty/x.json", "model-als/x.csv", "x.PARQUET", "\udcff.csv",
 )  # fmt: skip
 NAMES = (
     "\udcff",
@@ -63,7 +64,7 @@ ODD_JSON: tuple[Any, ...] = (
     None, -1, 0, 2**63, 1e308, float("nan"), "", "x", "../..", [], {}, True, [None], {"a": 1}, "9" * 5000, 1.5, "svd", "als", ["popular"],
 )  # fmt: skip
 FORMATS = (".csv", ".tsv", ".ndjson", ".parquet", ".csv.gz", ".jsonl", ".txt", "", ".parquet.gz", ".xlsx", ".toml", ".CSV")
-WRITTEN = ("new", "json", "lists", "vectors")  # kinds of values that are places of outputs
+WRITTEN = ("new", "json", "lists", "vectors", "checkpoint")  # kinds of values that are places of outputs
 
 
 # ---------------------------------------------------------------- files
@@ -108,7 +109,7 @@ def _rewrite(path: Path, change: Callable[[bytes], bytes], *, inside: bool) -> b
         if path.suffix == ".gz" and inside:
             try:
                 path.write_bytes(gzip.compress(change(gzip.decompress(raw)), mtime=0))
-            except (OSError, EOFError):
+            except (OSError, EOFError, zlib.error):
                 return False
         else:
             path.write_bytes(change(raw))

@@ -24,13 +24,14 @@ import time
 import traceback
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from calls import Output
 from polars.exceptions import PanicException, PolarsError
 
 import recvec as rv
@@ -138,7 +139,7 @@ def _content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and os.access(path, os.R_OK) else "other"
 
 
-def faults(outcome: Outcome, before: Snapshot, place: Path, outputs: Mapping[str, Path], *, bare: bool = False) -> list[str]:
+def faults(outcome: Outcome, before: Snapshot, place: Path, outputs: Sequence[Output], *, bare: bool = False) -> list[str]:
     """Return every broken promise, one line each."""
     found = list(outcome.trouble)
     if outcome.code not in (0, 1, 2):
@@ -180,16 +181,16 @@ def _control_characters(text: str) -> list[str]:
     return [f"control characters on standard error: {bad}"] if bad else []
 
 
-def _written(before: Snapshot, after: Snapshot, place: Path, outputs: Mapping[str, Path], *, done: bool) -> list[str]:
+def _written(before: Snapshot, after: Snapshot, place: Path, outputs: Sequence[Output], *, done: bool) -> list[str]:
     changed = sorted(p for p in {*before, *after} if before.get(p) != after.get(p))
     found = [f"left behind: {p}" for p in after if p not in before and p.rpartition("/")[2].startswith((".recvec-", "tmp"))]
-    places = {option: str(place / path) for option, path in outputs.items()}
-    if not done and not any(map(_is_device, places.values())):
-        return found + [f"{_how(p, before, after)}: {p}" for p in changed[:5]]
-    asked = [Path(f(p)) for p in places.values() for f in (os.path.normpath, os.path.realpath)]
-    found += [f"{_how(p, before, after)}, though nobody asked: {p}" for p in changed if not any(_near(place / p, a) for a in asked)]
-    there = {o: Path(p) for o, p in places.items() if done or _exists(p)}
-    return found + [f"the place of {o} {reason}" for o, p in there.items() if (reason := unreadable(p, o)) is not None]
+    places = [(str(place / o.place), o) for o in outputs]
+    device = any(_is_device(p) for p, _ in places)
+    asked = [Path(f(p)) for p, o in places if done or device or o.spare for f in (os.path.normpath, os.path.realpath)]
+    strange = [p for p in changed if not any(_near(place / p, a) for a in asked)]
+    found += [f"{_how(p, before, after)}, though {'nobody asked' if done else 'it failed'}: {p}" for p in strange[:5]]
+    there = [(Path(p), o) for p, o in places if not o.spare and (done or (device and _exists(p)))]
+    return found + [f"{o.place} {reason}" for p, o in there if (reason := unreadable(p, o.ending)) is not None]
 
 
 def _is_device(path: str) -> bool:
@@ -211,21 +212,23 @@ def _near(path: Path, asked: Path) -> bool:
     return path == asked or asked in path.parents or path in asked.parents or (bool(asked.stem) and beside)
 
 
-def unreadable(path: Path, option: str = "") -> str | None:
-    """Say why an output cannot be read back; None where it can."""
+def unreadable(path: Path, ending: str) -> str | None:
+    """Say why what is in a format cannot be read back; None where it can."""
     if not _exists(path):
         return "holds nothing"
     try:
-        return _read_back(path, ".json" if option == "--json" else path.suffix)
+        return _read_back(path, ending)
     except (PolarsError, PanicException, ValueError, OSError, rv.RecvecError) as error:
         return f"cannot be read back: {type(error).__name__}: {str(error)[:200]}"
 
 
-def _read_back(path: Path, kind: str) -> str | None:
+def _read_back(path: Path, ending: str) -> str | None:
     if path.is_dir():
         if (path / "manifest.json").exists():
             rv.load(path).item_embeddings()
-        return next((f"holds {p.name}, which {r}" for p in path.rglob("*") if p.is_file() and (r := unreadable(p)) is not None), None)
+        return next(
+            (f"holds {p.name}, which {r}" for p in path.rglob("*") if p.is_file() and (r := unreadable(p, p.suffix)) is not None), None
+        )
     if not path.is_file():
         return None  # a device
     readers: dict[str, Callable[[io.BytesIO], object]] = {
@@ -235,13 +238,21 @@ def _read_back(path: Path, kind: str) -> str | None:
         ".parquet": pl.read_parquet,
         ".npy": np.load,
         ".npz": lambda raw: dict(np.load(raw)),
+        ".w2v": _read_word2vec,
         ".json": lambda raw: json.loads(raw.read().decode(), parse_constant=_no_json),
     }
     if path.stat().st_size == 0:
         return "is empty"
-    if kind in readers:
-        readers[kind](io.BytesIO(path.read_bytes()))
+    if ending in readers:
+        readers[ending](io.BytesIO(path.read_bytes()))
     return None
+
+
+def _read_word2vec(raw: io.BytesIO) -> None:
+    n, d = map(int, raw.readline().split())
+    vectors = [line.rstrip(b"\n").split(b" ") for line in raw]
+    if len(vectors) != n or any(len([float(x) for x in v[1:]]) != d for v in vectors):
+        raise ValueError(f"{len(vectors)} vectors, not {n} of {d} numbers")
 
 
 def _no_json(name: str) -> None:

@@ -1,15 +1,17 @@
 """A small folder with everything that a command may be given: tables in every format, settings, saved models."""
 
 import gzip
-import importlib.util
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 import recvec as rv
+from recvec.artifact.checkpoint import Checkpoints
 from recvec.data.synthetic import sample_tables
+from recvec.models import registry
 
 _ODD = ("007", " a ", 'q"x', "c,d", "t\tt", "n\nl", "😀", "אבג", "ไทย", "-x", "--", "e\u0301", "[bold]", "u1", "NULL", "1e5")
 _FIT = 'method = "svd"\n\n[set]\nembedding_dim = 4\n'
@@ -102,15 +104,15 @@ def _write_movies(path: Path) -> None:
 
 
 def _write_models(place: Path, interactions: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> None:
-    data = rv.read(interactions, users=users, items=items)
-    als = rv.ALS(embedding_dim=4, epochs=3)
-    for name, method in (("", rv.SVD(embedding_dim=4)), ("-als", als), ("-popularity", rv.Popularity())):
-        rv.save(rv.Recommender(method.fit(data, rng=0), data), place / f"model{name}")
-    plain = rv.read(interactions)
+    """Save a small model of every method, and three of another kind."""
+    data, plain = rv.read(interactions, users=users, items=items), rv.read(interactions)
+    for name in registry.names():
+        small = {"embedding_dim": 4, "epochs": 2}
+        method = rv.method(name, settings={n: v for n, v in small.items() if n in {f.name for f in fields(registry.method_class(name))}})
+        rv.save(rv.Recommender(method.fit(data, rng=0), data), place / f"model-{name}")
     rv.save(rv.Recommender(rv.SVD(embedding_dim=3).fit(plain, rng=0), plain, rungs={}), place / "model-bare")
     rv.save(rv.Recommender(rv.SVD(task="rating", embedding_dim=3).fit(plain, rng=0), plain), place / "model-rating")
-    if importlib.util.find_spec("recvec.artifact.checkpoint") is not None:
-        from recvec.artifact.checkpoint import Checkpoints
-
-        with Checkpoints(place / "half") as kept:  # a fit that ended before it was saved
-            als.fit(plain, rng=0, checkpoint=kept)
+    forgetful = rv.Recommender(rv.ALS(embedding_dim=3, epochs=2).fit(data, rng=0), data)
+    rv.save(forgetful, place / "model-forgetful", histories=False)
+    with Checkpoints(place / "half") as kept:  # a fit that ended before it was saved
+        rv.ALS(embedding_dim=4, epochs=3).fit(plain, rng=0, checkpoint=kept)

@@ -331,7 +331,7 @@ def test_killed_three_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     process = start(tmp_path, "--json", "fit.json")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
-    assert out.startswith(f"resuming after epoch {done}, from epoch-{done}-".encode())
+    assert out.startswith(f"resumed after epoch {done}, from epoch-{done}-".encode())
     assert not (tmp_path / "ck").exists()
     data = rv.read(tmp_path / "ratings.csv")
     rv.save(rv.Recommender(rv.ALS(embedding_dim=16, epochs=200).fit(data), data), tmp_path / "whole")

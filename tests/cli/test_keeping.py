@@ -129,7 +129,7 @@ def test_update_takes_titles_of_new_items(run: Run, place: Path) -> None:
         (("model", "later.csv", "--users", "people.csv"), "the model has no attributes of users; allowed: none for new users"),
         (("model", "later.csv", "--items", "people.csv"), "people.csv has no column 'item_id'"),
         (("model", "later.csv", "--threads", "0"), "threads is 0; allowed: 1 or more"),
-        (("model", "later.csv", "--json", "model"), "--json is model, which is read and would be written over"),
+        (("model", "later.csv", "--json", "model"), "model is a folder; allowed: a file"),
         (("model", "known.csv", "--against-refit"), "against-refit hides one new pair of each user, but no user has a new pair"),
         (("forgetful", "later.csv"), "this model was saved without histories: "),
     ],
@@ -144,9 +144,7 @@ def test_an_update_that_cannot_be(run: Run, place: Path, words: tuple[str, ...],
 
 
 def test_an_update_over_what_exists_is_refused_before_any_work(run: Run, place: Path) -> None:
-    assert refused(run, place, "update", "model", "later.csv", "--out", "model").startswith(
-        "--out is model, which is read and would be written over"
-    )
+    assert refused(run, place, "update", "model", "later.csv", "--out", "model").startswith(f"{place}/model exists; nothing was written")
     assert refused(run, place, "update", "nosuch", "later.csv", "--out", "ratings.csv/x").endswith("give another folder")
     assert "Missing option '--out'" in refused(run, place, "update", "model", "later.csv", code=2)
 
@@ -190,11 +188,11 @@ def test_export_in_every_format(run: Run, place: Path) -> None:
             "--what is 'items' with --to model; allowed: both; leave it out",
         ),
         (("--to", "parquet", "--out", "ratings.csv"), "{place}/ratings.csv exists; nothing was written; give a new file or remove it"),
-        (("--to", "parquet", "--out", "model"), "--out is model, which is read and would be written over"),
+        (("--to", "parquet", "--out", "model"), "{place}/model exists; nothing was written"),
+        (("--to", "parquet", "--out", "model/v.parquet"), "--out is model/v.parquet, inside of a saved model that is read"),
         (("--to", "parquet", "--out", "page"), "{place}/page.json exists; nothing was written"),
         (("--to", "parquet", "--out", "none/v"), "{place}/none/v cannot be written: {place}/none is not a folder that can be written to"),
-        (("--to", "parquet", "--out", "model/v.parquet"), "--out model/v.parquet lies in the model's own folder; allowed: a place outside"),
-        (("--to", "model", "--out", "model", "--no-histories"), "--out is model, which is read and would be written over"),
+        (("--to", "model", "--out", "model", "--no-histories"), "{place}/model exists; nothing was written"),
     ],
 )
 def test_an_export_that_cannot_be(run: Run, place: Path, words: tuple[str, ...], message: str) -> None:
@@ -245,12 +243,12 @@ def test_an_older_artifact_has_histories(run: Run, place: Path) -> None:
 def test_a_resumed_fit_ends_with_the_same_bytes(run: Run, place: Path) -> None:
     code, out, err = run(*KEPT, "--resume")
     assert (code, err) == (0, "")
-    assert out.startswith("ck holds no checkpoint: starting anew\nals: ")
+    assert out.startswith("ck held no checkpoint: started anew\nals: ")
     (place / "new").rename(place / "whole")
     (place / "half").rename(place / "ck")
     code, out, err = run(*KEPT, "--resume", "--json", "fit.json")
     assert (code, err) == (0, "")
-    assert out.startswith("resuming after epoch 3, from epoch-3-")
+    assert out.startswith("resumed after epoch 3, from epoch-3-")
     assert files(place / "new") == files(place / "whole")
     assert json.loads((place / "fit.json").read_text())["resumed_after_epoch"] == 3
     assert not (place / "ck").exists()  # the model is saved
@@ -261,7 +259,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Run, place: Path) -> 
     last.write_bytes(last.read_bytes()[:-1])
     code, out, err = run(*ALS, "--checkpoint", "half", "--resume")
     assert (code, err) == (0, "")
-    assert out.startswith(f"{last.name} is damaged and passed over\nresuming after epoch 2, from epoch-2-")
+    assert out.startswith(f"{last.name} was damaged and passed over\nresumed after epoch 2, from epoch-2-")
 
 
 @pytest.mark.parametrize(
@@ -276,9 +274,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: Run, place: Path) -> 
         (("fit", "nosuch.csv", *ALS[2:], "--checkpoint", "half", "--resume", "--seed", "1"), "the checkpoint is of other seed"),  # before reading
         ((*KEPT, "--checkpoint", "model"), "{place}/model holds other things than checkpoints, such as 'arrays.safetensors'"),
         ((*KEPT, "--checkpoint", "."), "--checkpoint . and --out new lie in each other; allowed: two folders apart"),
-        ((*KEPT, "--checkpoint", "new"), "--out and --checkpoint are both new; give each a place of its own"),
+        ((*KEPT, "--checkpoint", "new"), "--checkpoint new and --out new lie in each other"),
         ((*KEPT, "--checkpoint", "new/ck"), "--checkpoint new/ck and --out new lie in each other"),
-        ((*KEPT, "--checkpoint", "ratings.csv"), "--checkpoint is ratings.csv, which is read and would be written over"),
+        ((*KEPT, "--checkpoint", "ratings.csv"), "{place}/ratings.csv cannot be written: {place}/ratings.csv is not a folder"),
         ((*KEPT, "--checkpoint", "ratings.csv/ck"), "{place}/ratings.csv/ck cannot be written: {place}/ratings.csv is not a folder"),
         ((*KEPT, "--checkpoint", "x" * 300), "{place}/" + "x" * 300 + " cannot be written: File name too long"),
         ((*KEPT, "--checkpoint", ""), "--checkpoint . and --out new lie in each other"),
@@ -342,7 +340,7 @@ def test_ctrl_c_keeps_what_is_whole(run: Run, place: Path, monkeypatch: pytest.M
         code, out, err = run(*KEPT)
     assert (code, out, err) == (130, "", "recvec: stopped; nothing is left half-written\n")
     assert not (place / "new").exists()
-    assert run(*KEPT, "--resume")[1].startswith("resuming after epoch 2, from epoch-2-")
+    assert run(*KEPT, "--resume")[1].startswith("resumed after epoch 2, from epoch-2-")
 
 
 def test_a_save_that_fails_keeps_the_checkpoints(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,4 +354,4 @@ def test_a_save_that_fails_keeps_the_checkpoints(run: Run, place: Path, monkeypa
     assert err == f"recvec: {place}/new cannot be written: No space left on device; free space or give another folder\n"
     code, out, _ = run(*KEPT, "--resume")
     assert code == 0
-    assert out.startswith("resuming after epoch 5, from epoch-5-")
+    assert out.startswith("resumed after epoch 5, from epoch-5-")

@@ -29,7 +29,7 @@ from recvec.retrieval.recommender import Recommender
 from recvec.types import Array, Json
 
 
-def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float] | None = None, histories: bool = True) -> None:
+def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float | None] | None = None, histories: bool = True) -> None:
     """Write a recommender to a new folder.
 
     Parameters
@@ -39,7 +39,7 @@ def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float] | N
     path : str or Path
         A folder that does not exist yet.
     metrics : mapping, optional
-        Measured figures to keep in the manifest.
+        Measured figures to keep in the manifest; NaN, for one that is not defined, is kept as null.
     histories : bool
         Whether to keep who met what. Without them a model still recommends to histories that it is given, finds
         similar items and has its vectors; it cannot leave out what people know, explain, or be updated.
@@ -154,6 +154,8 @@ def load(path: str | Path) -> Recommender:
         kept = load_file(folder / "histories.safetensors") if remembers else {}
         histories = Histories(n_items=len(items), **kept) if remembers else Histories.empty(len(users), len(items))
         histories.check()
+        if len(histories) != len(users):
+            raise ValueError(f"there are histories of {len(histories)} people, and {len(users)} users")
         train = Dataset.from_histories(
             histories, users=users, items=items, value=page["history_value"], user_features=user_features, item_features=item_features
         )
@@ -183,7 +185,7 @@ def refuse_histories_inside(who: Recommender) -> None:
             raise histories_inside(model.method)
 
 
-def _write(who: Recommender, folder: Path, metrics: dict[str, float], *, keep: bool) -> None:
+def _write(who: Recommender, folder: Path, metrics: dict[str, float | None], *, keep: bool) -> None:
     if keep:
         _write_histories(who.histories, folder / "histories.safetensors")
     _write_side(folder / "users.parquet", who.users, who.train.user_features)
@@ -194,7 +196,7 @@ def _write(who: Recommender, folder: Path, metrics: dict[str, float], *, keep: b
         _write_model(rung, below, {})
     extra: dict[str, Json] = {
         "data": who.fingerprint,
-        "metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()},
+        "metrics": {name: None if value is None or math.isnan(value) else value for name, value in metrics.items()},
         "histories": keep,
         "history_value": who.history_value,
         "rungs": list(who.rungs),

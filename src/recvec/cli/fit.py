@@ -10,7 +10,7 @@ import recvec as rv
 from recvec.artifact.store import check_free, histories_inside
 from recvec.cli import options, output
 from recvec.cli.reading import Tables, left_out, left_out_lines, reads_tables
-from recvec.cli.training import checkpoints, record, say_where_it_begins, timed_fit
+from recvec.cli.training import checkpoints, record, say_where_it_began, timed_fit
 from recvec.contract import Model
 from recvec.types import Json
 
@@ -50,7 +50,6 @@ def fit(
     output.check_file(json_file)
     kept, found = checkpoints(recipe, seed, out, folder=checkpoint, every=every, resume=resume)
     data = tables.read(interactions)
-    say_where_it_begins(checkpoint if resume else None, found)
     with kept or nullcontext():
         model, seconds = timed_fit(recipe, data, seed, runtime, kept, found)
         rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out, histories=not no_histories)
@@ -58,6 +57,8 @@ def fit(
             kept.clear()
     content = record(model, seconds, seed, runtime)
     output.write_json({**content, **_learned(data, model), "resumed_after_epoch": 0 if found is None else found.epoch}, json_file)
+    if resume:
+        say_where_it_began(checkpoint, found)
     memory = f"peak {content['peak_memory_mb']:,.0f} MB"
     output.say(f"{method}: {_sizes(data)}; fitted in {seconds:.1f} s, {memory}; saved to {out}")
     for line in left_out_lines(data):

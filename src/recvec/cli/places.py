@@ -9,7 +9,7 @@ from typing import Any
 from recvec.artifact import manifest
 from recvec.errors import InputError
 
-_WRITTEN = {"out": "--out", "json_file": "--json", "save": "--save", "checkpoint": "--checkpoint"}
+_WRITTEN = {"out": "--out", "json_file": "--json", "save": "--save"}
 
 
 def apart(command: Callable[..., None]) -> Callable[..., None]:
@@ -36,7 +36,8 @@ def check_apart(given: Mapping[str, Any]) -> None:
     InputError
         Names the option and the place.
     """
-    read = {os.path.realpath(p): p for name, value in given.items() if name not in _WRITTEN for p in _paths(value)}
+    kept_apart = (*_WRITTEN, "checkpoint")  # checkpoints are looked at where they are made
+    read = {os.path.realpath(p) for name, value in given.items() if name not in kept_apart for p in _paths(value)}
     models = [place for place in read if os.path.isfile(os.path.join(place, manifest.NAME))]  # noqa: PTH113, PTH118  Path would raise
     taken: dict[str, str] = {}
     for name, option in _WRITTEN.items():
@@ -46,7 +47,7 @@ def check_apart(given: Mapping[str, Any]) -> None:
                 continue
             if place in taken:
                 raise InputError(f"{taken[place]} and {option} are both {path}; give each a place of its own")
-            if place in read:
+            if place in read and not os.path.isdir(place):  # noqa: PTH112  a folder is never written over: commands say so
                 raise InputError(f"{option} is {path}, which is read and would be written over; give another place")
             if any(Path(model) in Path(place).parents for model in models):
                 raise InputError(f"{option} is {path}, inside of a saved model that is read; give a place elsewhere")

@@ -52,15 +52,14 @@ def checkpoints(
     return kept, found
 
 
-def say_where_it_begins(folder: Path | None, found: Found | None) -> None:
-    """Say what a fit that is to be resumed goes on from; nothing without a folder."""
+def say_where_it_began(folder: Path | None, found: Found | None) -> None:
+    """Say what a resumed fit went on from; at the end, for a command that fails prints no result."""
     if found is None:
-        if folder is not None:
-            output.say(f"{folder} holds no checkpoint: starting anew")
+        output.say(f"{folder} held no checkpoint: started anew")
         return
     for path in reversed(found.damaged):
-        output.say(f"{path.name} is damaged and passed over")
-    output.say(f"resuming after epoch {found.epoch}, from {found.path.name}")
+        output.say(f"{path.name} was damaged and passed over")
+    output.say(f"resumed after epoch {found.epoch}, from {found.path.name}")
 
 
 def record(model: Model, seconds: float, seed: int, runtime: rv.Runtime) -> dict[str, Json]:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
+from recvec.data.files import is_utf8
 from recvec.data.movielens import convert
 from recvec.data.transfer import Link, Patience, md5_of, published_md5, resumable
 from recvec.errors import InputError, ReadError, nearest
@@ -226,10 +227,12 @@ def _part(place: Path) -> Path:
 def _free(out: Path) -> Path:
     """Return the place of the new folder, before the work that would be lost otherwise."""
     place = out.absolute()
+    if not is_utf8(place):
+        raise ReadError(f"the path {place} is not UTF-8; allowed: a path in UTF-8; give another folder")
     try:
         taken = place.is_symlink() or (place.exists() and (not place.is_dir() or any(place.iterdir())))
         here = place.exists() and place.samefile(Path.cwd())
-        parent = next(p for p in place.parents if p.exists())
+        parent = next(p for p in (*place.parents, place) if p.exists())  # the root has no parents
     except OSError as error:
         raise ReadError(f"{out} cannot be written: {error.strerror}; give another folder") from error
     if taken:
