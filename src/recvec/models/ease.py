@@ -41,7 +41,7 @@ from recvec.kernels.sparse_products import sparse_sparse
 from recvec.kernels.topk import top_k_of_scores
 from recvec.types import F32, Executor
 
-BALANCE = 1.5  # chosen on validation parts, benchmarks/tuning
+BALANCE = 1.0  # chosen on validation parts, benchmarks/tuning
 FEWER = 0.85  # of n_items: more users than that, and their side saves little time for the memory that it takes
 ACCURATE = 5e-3  # relative error that is refused, and the least difference from 1 that single precision can hold
 _ROWS = 256  # rows of the item-item matrix that are made at once
