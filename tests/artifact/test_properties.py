@@ -20,6 +20,7 @@ from recvec.artifact import manifest
 from recvec.contract import Method
 from recvec.data.synthetic import sample_tables
 from recvec.errors import ArtifactError, RecvecError
+from recvec.models import registry
 
 SCRIPTS = st.one_of(
     st.text(min_size=1, max_size=12),
@@ -226,11 +227,21 @@ def reseal(folder: Path) -> None:
     path.write_text(json.dumps(page))
 
 
-@settings(max_examples=120)
-@given(name=st.sampled_from(ARRAYS), other=forgeries())
-def test_forged_arrays_are_refused_or_do_no_harm(kept: Path, name: str, other: object) -> None:
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model of every method."""
+    data = rv.read(*sample_tables(n_users=15, n_items=12, mean_history=5)[:1])
+    place = tmp_path_factory.mktemp("several")
+    for name in registry.names():
+        rv.save(rv.Recommender(rv.method(name).fit(data, rng=0), data), place / name)
+    return place
+
+
+@settings(max_examples=250)
+@given(model=st.sampled_from(registry.names()), name=st.sampled_from(ARRAYS), other=forgeries())
+def test_forged_arrays_are_refused_or_do_no_harm(several: Path, model: str, name: str, other: object) -> None:
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(shutil.copytree(kept, Path(place) / "model"))
+        folder = Path(shutil.copytree(several / model, Path(place) / "model"))
         save_file(other(load_file(folder / name)), folder / name)
         if name.startswith("rungs"):
             reseal(folder / "rungs" / "popular")

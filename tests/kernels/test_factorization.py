@@ -113,5 +113,9 @@ def test_a_dense_matrix_is_decomposed_like_a_sparse_one(shape: tuple[int, int]) 
 @pytest.mark.parametrize("shape", [(3, 2), (5, 2), (4,), (4, 2, 1)])
 def test_sides_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
     matrix = sp.csr_array(np.ones((2, 4), np.float32))
-    with pytest.raises(ValueRangeError, match=r"the dense side has shape \(.*; allowed: 4 rows, as the sparse side has columns"):
+    with pytest.raises(
+        ValueRangeError, match=r"the dense side is float32 of shape \(.*; allowed: float32 with 4 rows, as the sparse side has"
+    ):
         sparse_dense(matrix, np.ones(shape, np.float32), executor=Threads(1))
+    with pytest.raises(ValueRangeError, match=r"the dense side is float64 of shape \(4, 2\); allowed: float32 with 4 rows"):
+        sparse_dense(matrix, np.ones((4, 2)), executor=Threads(1))

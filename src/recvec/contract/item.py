@@ -23,7 +23,7 @@ from recvec.contract.model import (
 )
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
-from recvec.errors import NotSupportedError
+from recvec.errors import NotSupportedError, ValueRangeError
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.factorization import krylov_space, sparse_dense, truncated_svd
 from recvec.kernels.sparse_products import sparse_sparse
@@ -176,21 +176,41 @@ class ItemModel(Model):
 
     @staticmethod
     def restored(method: Any, state: State) -> "ItemModel":
-        """Build the model of `state` again."""
+        """Build the model of `state` again.
+
+        Raises
+        ------
+        ValueError
+            Where the histories or W are none, or not over the items: kernels trust them.
+        """
         arrays, items = state.arrays, state.arrays["item_vectors"]
         trained = Histories(n_items=len(items), **{n: arrays[f"trained.{n}"] for n in ("indptr", "items", "weights")})
-        sparse = "weights" not in arrays
-        parts = tuple(arrays[f"weights.{n}"] for n in ("data", "indices", "indptr")) if sparse else ()
+        trained.check()
         return ItemModel(
             method=method,
             user_vectors=arrays["user_vectors"],
             item_vectors=items,
             trained=trained,
-            weights=sp.csr_array(parts, shape=(len(items), len(items))) if sparse else arrays["weights"],
+            weights=_restored_weights(arrays, len(items)),
             into=arrays.get("into"),
             n_extra=int(state.meta["n_extra"]),  # type: ignore[arg-type]
             curve=tuple(state.meta["curve"]),  # type: ignore[arg-type]
         )
+
+
+def _restored_weights(arrays: Mapping[str, Array], n_items: int) -> F32 | sp.csr_array:
+    """Return W, checked: dense, or sparse in three arrays."""
+    dense = arrays.get("weights")
+    if dense is None:
+        parts = tuple(arrays[f"weights.{n}"] for n in ("data", "indices", "indptr"))
+        weights = sp.csr_array(parts, shape=(n_items, n_items))
+        weights.check_format()
+        return weights
+    if dense.shape != (n_items, n_items) or dense.dtype != np.float32:
+        raise ValueRangeError(
+            f"the weights between items are {dense.dtype} of shape {dense.shape}; allowed: float32, {n_items} x {n_items}"
+        )
+    return dense
 
 
 def neighbourhood_cost(shape: DataShape, n_neighbours: int, embedding_dim: int) -> Cost:

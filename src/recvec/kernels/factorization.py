@@ -194,14 +194,15 @@ def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor | None)
     Raises
     ------
     ValueRangeError
-        Where the shapes do not fit: the loop below would read whatever is behind the array.
+        Where type or shape do not fit: the loop below would read whatever is behind the array.
 
     Notes
     -----
     Cost: ``2 nnz d`` operations; bound by the gathering of rows.
     """
-    if dense.ndim != 2 or len(dense) != matrix.shape[1]:
-        raise ValueRangeError(f"the dense side has shape {dense.shape}; allowed: {matrix.shape[1]} rows, as the sparse side has columns")
+    if dense.ndim != 2 or len(dense) != matrix.shape[1] or dense.dtype != np.float32:
+        said = f"the dense side is {dense.dtype} of shape {dense.shape}"
+        raise ValueRangeError(f"{said}; allowed: float32 with {matrix.shape[1]} rows, as the sparse side has columns")
     out = np.zeros((matrix.shape[0], dense.shape[1]), np.float32)
     indptr = matrix.indptr.astype(np.int64, copy=False)
     dense = np.ascontiguousarray(dense)
