@@ -3,8 +3,8 @@
 As tuning/als_defaults.py: the training part of each data set is cut once more (`random`, 10 %), every setting is fitted
 on the rest and scored by ndcg@20 on the cut. The default is the setting whose score, relative to the best of its data
 set, is highest on average. `ease` takes its `reg` as a multiple of the popularity that its docstring names, and leaves
-out the one data set that would take it minutes. Usage: python benchmarks/tuning/item_model_defaults.py [--out FILE];
-data folder: RECVEC_DATA. Takes about half an hour.
+out the one data set that would take it minutes. A method that the log already holds is not searched again.
+Usage: python benchmarks/tuning/item_model_defaults.py [--out FILE]; data folder: RECVEC_DATA. Takes about half an hour.
 """
 
 import argparse
@@ -87,8 +87,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/tuning/item_model_defaults.json")
     out = parser.parse_args().out
     cuts = {name: rv.split(training_part(name), "random", seed=0) for name in SETS}
-    result: dict[str, object] = {}
+    result: dict[str, object] = json.loads(out.read_text()) if out.exists() else {}
     for method, grid in GRIDS.items():
+        if method in result:
+            continue
         log: list[dict[str, object]] = []
         for name in SETS[1:] if method == "ease" else SETS:
             for values in itertools.product(*grid.values()):
