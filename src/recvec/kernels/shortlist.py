@@ -44,7 +44,6 @@ def offer(
         return
     for q in range(n_queries):
         offered, list_keys = scores[q], keys[q]
-        excluded = indices[indptr[q] : indptr[q + 1]]
         threshold, count = thresholds[q], counts[q]
         for start in range(0, m, CHUNK):
             stop = min(start + CHUNK, m)
@@ -52,7 +51,7 @@ def offer(
                 continue
             for j in range(start, stop):
                 # An equal score loses: its row is larger than every row seen before. NaN is never above.
-                if offered[j] > threshold and not _contains(excluded, item_rows[j]):
+                if offered[j] > threshold and not contains(indices, indptr[q], indptr[q + 1], item_rows[j]):
                     list_keys[count] = key_of(offered[j], item_rows[j])
                     count += 1
                     if count == len(list_keys):
@@ -70,15 +69,16 @@ def _any_above(chunk: F32, threshold: float) -> bool:
 
 
 @compiled_exactly
-def _contains(ascending: I32, row: int) -> bool:
-    low, high = 0, len(ascending)
+def contains(ascending: I32, low: int, high: int, row: int) -> bool:
+    """Return whether `row` is among the ascending rows from `low` to before `high`."""
+    last = high
     while low < high:
         middle = (low + high) >> 1
         if ascending[middle] < row:
             low = middle + 1
         else:
             high = middle
-    return low < len(ascending) and ascending[low] == row
+    return low < last and ascending[low] == row
 
 
 @compiled_exactly

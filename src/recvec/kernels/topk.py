@@ -15,8 +15,10 @@ from collections.abc import Callable
 import numpy as np
 
 from recvec.errors import ValueRangeError
+from recvec.kernels import screening
 from recvec.kernels.arguments import Lists, allowed_rows, check_matrix, checked_lists
 from recvec.kernels.shortlist import empty_lists, largest, offer, read
+from recvec.kernels.simd import TILE_ITEMS
 from recvec.types import F32, I32, I64, Executor
 
 QUERY_BLOCK = 512  # queries of a task: BLAS is 15 % slower at 256
@@ -75,7 +77,18 @@ def top_k(
     A batch and its queries one by one agree up to float32 rounding of the product (about 1e-6 relative), because
     BLAS sums in another order for other shapes.
     """
-    return top_k_by(_dot, queries, items, k, exclude=exclude, candidates=candidates, executor=executor)
+    rows, indptr, indices = _checked(queries, items, k, exclude, candidates)
+    if not screening.suits(len(queries), len(rows), k):
+        return top_k_by(_dot, queries, items, k, exclude=exclude, candidates=candidates, executor=executor)
+    screen = screening.Screen(queries, items, rows, executor)
+    if not screen.holds:
+        return top_k_by(_dot, queries, items, k, exclude=exclude, candidates=candidates, executor=executor)
+
+    def best_keys(block: tuple[int, slice]) -> I64:
+        return screen.best_keys(*block, k, indptr, indices)
+
+    spans = _spans(len(queries), screen.block, len(rows), items.shape[1], TILE_ITEMS)
+    return _by_blocks(best_keys, len(queries), screen.block, spans, k, k, executor)
 
 
 def _dot(queries: F32, items: F32, scores: F32) -> None:
@@ -114,13 +127,7 @@ def top_k_by(
     ValueRangeError
         Where an argument has the wrong shape, type, layout or range.
     """
-    check_matrix("queries", queries)
-    check_matrix("items", items)
-    if queries.shape[1] != items.shape[1]:
-        raise ValueRangeError(f"queries have {queries.shape[1]} columns; allowed: {items.shape[1]}, as the items have")
-    _check_k(k)
-    indptr, indices = checked_lists("exclude", exclude, len(queries))
-    rows = allowed_rows(candidates, len(items))
+    rows, indptr, indices = _checked(queries, items, k, exclude, candidates)
     allowed = items if candidates is None else items[rows]
     width = min(k, len(rows))
     capacity, size = _sizes(width, len(rows))
@@ -139,10 +146,7 @@ def top_k_by(
             offer(scores, rows[part], width, keys, counts, thresholds, indptr[first:], indices)
         return largest(keys, width)
 
-    spans = _spans(len(queries), size, len(rows), items.shape[1])
-    parts = executor.map(best_keys, [(q, span) for q in range(0, len(queries), size) for span in spans])
-    groups = [parts[p : p + len(spans)] for p in range(0, len(parts), len(spans))]
-    return _assemble([g[0] if len(g) == 1 else largest(np.hstack(g), width) for g in groups], len(queries), k)
+    return _by_blocks(best_keys, len(queries), size, _spans(len(queries), size, len(rows), items.shape[1]), k, width, executor)
 
 
 def top_k_of_scores(
@@ -200,13 +204,28 @@ def _sizes(width: int, n_items: int) -> tuple[int, int]:
     return capacity, max(MIN_QUERIES, min(QUERY_BLOCK, TASK_KEYS // capacity))
 
 
-def _spans(n_queries: int, size: int, n_items: int, d: int) -> list[slice]:
-    """Cut the items into spans where the queries alone give too few tasks; shapes alone decide."""
-    n_blocks = max(1, -(-n_queries // size))
+def _spans(n_queries: int, size: int, n_items: int, d: int, tile: int = 1) -> list[slice]:
+    """Cut the items, or tiles of them, into spans where the queries alone give too few tasks; shapes alone decide."""
+    n_blocks, n_tiles = max(1, -(-n_queries // size)), -(-n_items // tile)
     work = min(n_queries, size) * n_items * d
     n_spans = max(1, min(MAX_TASKS // n_blocks, work // MIN_SPAN_WORK, n_items // MIN_SPAN))
-    step = max(1, -(-n_items // n_spans))
-    return [slice(start, min(start + step, n_items)) for start in range(0, max(n_items, 1), step)]
+    step = max(1, -(-n_tiles // n_spans))
+    return [slice(start, min(start + step, n_tiles)) for start in range(0, max(n_tiles, 1), step)]
+
+
+def _by_blocks(
+    best_keys: Callable[[tuple[int, slice]], I64],
+    n_queries: int,
+    size: int,
+    spans: list[slice],
+    k: int,
+    width: int,
+    executor: Executor,
+) -> tuple[I32, F32]:
+    """List the best of every block of queries and span of items, and merge the spans."""
+    parts = executor.map(best_keys, [(q, span) for q in range(0, n_queries, size) for span in spans])
+    groups = [parts[p : p + len(spans)] for p in range(0, len(parts), len(spans))]
+    return _assemble([g[0] if len(g) == 1 else largest(np.hstack(g), width) for g in groups], n_queries, k)
 
 
 def _assemble(parts: list[I64], n_queries: int, k: int) -> tuple[I32, F32]:
@@ -219,6 +238,16 @@ def _assemble(parts: list[I64], n_queries: int, k: int) -> tuple[I32, F32]:
         read(keys, rows[start:stop, :width], scores[start:stop, :width])
         start = stop
     return rows, scores
+
+
+def _checked(queries: F32, items: F32, k: int, exclude: Lists | None, candidates: I32 | None) -> tuple[I32, I64, I32]:
+    """Refuse what does not fit together; return the allowed rows and the excluded lists."""
+    check_matrix("queries", queries)
+    check_matrix("items", items)
+    if queries.shape[1] != items.shape[1]:
+        raise ValueRangeError(f"queries have {queries.shape[1]} columns; allowed: {items.shape[1]}, as the items have")
+    _check_k(k)
+    return allowed_rows(candidates, len(items)), *checked_lists("exclude", exclude, len(queries))
 
 
 def _check_k(k: int) -> None:
