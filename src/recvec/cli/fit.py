@@ -1,5 +1,6 @@
 """``recvec fit``: learn embeddings and keep them."""
 
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -49,13 +50,15 @@ def fit(
     check_free(out)
     output.check_file(json_file)
     kept, found = checkpoints(recipe, seed, out, folder=checkpoint, every=every, resume=resume)
+    started = time.perf_counter()
     data = tables.read(interactions)
+    read_seconds = time.perf_counter() - started
     with kept or nullcontext():
-        model, seconds = timed_fit(recipe, data, seed, runtime, kept, found)
+        model, seconds, epoch_seconds = timed_fit(recipe, data, seed, runtime, kept, found)
         rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out, histories=not no_histories)
         if kept is not None:
             kept.clear()
-    content = record(model, seconds, seed, runtime)
+    content = record(model, seconds, seed, runtime) | {"read_seconds": read_seconds, "epoch_seconds": [*epoch_seconds]}
     output.write_json({**content, **_learned(data, model), "resumed_after_epoch": 0 if found is None else found.epoch}, json_file)
     if resume:
         say_where_it_began(checkpoint, found)

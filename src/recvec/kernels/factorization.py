@@ -192,7 +192,7 @@ def _factor(gram: F64) -> F64 | None:
     if not np.isfinite(gram).all() or scale.min() <= 1e-10 * max(float(scale.max()), 1e-30):
         return None
     try:
-        factor: F64 = np.linalg.cholesky(gram)
+        factor = np.linalg.cholesky(gram).astype(np.float64, copy=False)
     except np.linalg.LinAlgError:
         return None
     return factor if factor.diagonal().min() > 1e-4 * factor.diagonal().max() else None
