@@ -6,10 +6,12 @@
 
 The matrices are those that `svd` decomposes: D_u^-1/2 R D_i^-1/2 in float32. svds is ARPACK in float32, with the
 threads of its BLAS as ours. Both are judged by the singular values that svds finds in float64. The parts of our time
-come from one more run, so that taking them costs the others nothing. Compilation is left out.
+come from one more run, so that taking them costs the others nothing. Compilation is left out. Results of other data
+sets in the same file are kept.
 """
 
 import argparse
+import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -51,7 +53,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--out", type=Path, default=RESULTS / "svd.json")
     given = parser.parse_args()
-    result: dict[str, Any] = {"machine": machine(), "threads": given.threads, "triplets": given.triplets}
+    result: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    result |= {"machine": machine(), "threads": given.threads, "triplets": given.triplets}
     for name in given.data or TABLES:
         result[name] = _compare(_normalized(folder() / TABLES[name]), given.triplets, given.threads, given.repetitions)
         print(name, result[name], flush=True)

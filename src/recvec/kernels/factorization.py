@@ -131,7 +131,7 @@ def _krylov_basis(
     projected = np.zeros((space, space))
     image = tall(n)
     image[:n] = rng.standard_normal((n, BLOCK), dtype=np.float32)
-    _orthonormalize(image, n, rng, executor)
+    _orthonormalize(image, n, rng)
     for j in range(len(basis)):
         basis[j] = image
         _multiply(transposed, image[:n], middle[:m], executor)
@@ -154,13 +154,13 @@ def _leave(basis: F32, inside: F64, block: F32, n: int, rng: np.random.Generator
     """
     for enough in (MOST if len(basis) % OFTEN < 2 else LITTLE, *(MOST,) * _PASSES):
         add_combined(basis, -inside, block, executor)
-        rest = _orthonormalize(block, n, rng, executor)
+        rest = _orthonormalize(block, n, rng)
         if rest >= enough * np.sqrt((inside**2).sum(axis=0).max()):
             return
         inside = crossed(basis, block, executor)
 
 
-def _orthonormalize(block: F32, n: int, rng: np.random.Generator, executor: Executor) -> float:
+def _orthonormalize(block: F32, n: int, rng: np.random.Generator) -> float:
     """Orthonormalize the columns of the first n rows in place, by Cholesky QR twice.
 
     Columns without full rank are filled up at random, and done by Householder's QR.
@@ -172,7 +172,7 @@ def _orthonormalize(block: F32, n: int, rng: np.random.Generator, executor: Exec
     """
     rest = 1.0
     for _ in range(2):
-        gram = crossed(block[None], block, executor)
+        gram = crossed(block[None], block, None)
         factor = _factor(gram)
         if factor is None:
             scale = np.float32(1e-3 * np.sqrt(gram.diagonal().max() / n) + 1e-12)
@@ -182,7 +182,7 @@ def _orthonormalize(block: F32, n: int, rng: np.random.Generator, executor: Exec
         rest *= float(factor.diagonal().min())
         old = block[None].copy()
         block[:] = 0
-        add_combined(old, np.linalg.inv(factor).T, block, executor)
+        add_combined(old, np.linalg.inv(factor).T, block, None)
     return rest
 
 

@@ -8,14 +8,16 @@ their order, so that the bits do not depend on the number of threads.
 All blocks have a multiple of sixteen rows; those behind the last one of the matrix are zero, and stay so.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.compiled import compiled
 from recvec.kernels.simd import LANES, add_outer, fetch_early, load, store
-from recvec.types import F32, F64, Array, Executor
+from recvec.types import F32, F64, Array, Executor, Result
 
-_PIECE = 1024  # rows of a piece: its part of two blocks stays in the cache beside the core
+_PIECE = 2048  # rows of a piece: its part of two blocks stays in the cache beside the core
 _AHEAD = 64  # rows that are fetched early
 _LINE = 64  # bytes of a cache line
 
@@ -29,15 +31,15 @@ def tall(n: int, *before: int) -> F32:
     return raw[first : first + count].reshape(shape)
 
 
-def crossed(basis: F32, block: F32, executor: Executor) -> F64:
+def crossed(basis: F32, block: F32, executor: Executor | None) -> F64:
     """Return the inner products of all columns of a basis with those of a block.
 
     Parameters
     ----------
     basis : F32, shape (b, n, 16)
     block : F32, shape (n, 16)
-    executor : Executor
-        Runs pieces of rows.
+    executor : Executor or None
+        Runs pieces of rows; with None the calling thread does them, which is faster for a basis of one block.
 
     Returns
     -------
@@ -54,12 +56,12 @@ def crossed(basis: F32, block: F32, executor: Executor) -> F64:
         return sums
 
     total = np.zeros((len(basis) * LANES, LANES))
-    for part in executor.map(one, even_blocks(len(block), _PIECE)):
+    for part in _mapped(one, len(block), executor):
         total += part.reshape(total.shape)
     return total
 
 
-def add_combined(basis: F32, coefficients: Array, out: F32, executor: Executor) -> None:
+def add_combined(basis: F32, coefficients: Array, out: F32, executor: Executor | None) -> None:
     """Add ``basis @ coefficients`` to a block.
 
     Parameters
@@ -69,8 +71,8 @@ def add_combined(basis: F32, coefficients: Array, out: F32, executor: Executor) 
         Used in float32.
     out : F32, shape (n, 16)
         Changed in place.
-    executor : Executor
-        Runs pieces of rows.
+    executor : Executor or None
+        Runs pieces of rows; with None the calling thread does them, which is faster for a basis of one block.
 
     Notes
     -----
@@ -82,7 +84,12 @@ def add_combined(basis: F32, coefficients: Array, out: F32, executor: Executor) 
     def one(at: slice) -> None:
         _combine((0,) * LANES, basis.reshape(-1), at.start // LANES, at.stop // LANES, weights, tiles)
 
-    executor.map(one, even_blocks(len(out), _PIECE))
+    _mapped(one, len(out), executor)
+
+
+def _mapped(one: Callable[[slice], Result], n: int, executor: Executor | None) -> list[Result]:
+    pieces = even_blocks(n, _PIECE)
+    return [one(piece) for piece in pieces] if executor is None else executor.map(one, pieces)
 
 
 @compiled
