@@ -26,7 +26,7 @@ import recvec as rv
 from recvec.contract import DataShape, available_cores
 
 METHODS = ("popularity", "svd", "als", "ease", "item-knn", "rp3beta")
-ROWS = (100_000, 300_000, 1_000_000)
+ROWS = (300_000, 1_000_000, 3_000_000)
 STATM = Path("/proc/self/statm")  # resident pages are its second number
 
 

@@ -56,9 +56,9 @@ class Cost:
     memory: int
     products: float = 0.0
 
-    OPERATIONS_PER_SECOND: ClassVar[float] = 2e10  # one core of a current laptop on this kind of kernel
-    PRODUCTS_PER_SECOND: ClassVar[float] = 7e10
-    BYTES_PER_SECOND: ClassVar[float] = 5e9
+    OPERATIONS_PER_SECOND: ClassVar[float] = 1e10  # one core of a small virtual machine, see benchmarks/speed/estimates.py
+    PRODUCTS_PER_SECOND: ClassVar[float] = 3.5e10
+    BYTES_PER_SECOND: ClassVar[float] = 2.5e9
 
     def seconds(self, threads: int = 1) -> float:
         """Return a first guess of the wall time: the slower of arithmetic and memory traffic."""

@@ -159,7 +159,7 @@ class SVD(Method):
         side, space, d = min(shape.n_users, shape.n_items), krylov_space(self.embedding_dim), self.embedding_dim
         vectors = 4 * (2 * shape.n_users + 3 * shape.n_items) * d
         if side <= max(DENSE_SIDE, space):
-            work, moved, working = 10.0 * side**3, 16.0 * shape.n_interactions**2 / max(shape.n_users, shape.n_items), 32 * side * side
+            work, moved, working = 5.0 * side**3, 16.0 * shape.n_interactions**2 / max(shape.n_users, shape.n_items), 12 * side * side
         else:
             work = 4.0 * shape.n_interactions * space + 2.5 * side * space * space + 5.0 * space**3
             moved = 8.0 * shape.n_interactions * space + 5.0 * side * space * space / BLOCK
