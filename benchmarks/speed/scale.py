@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--text", action="store_true", help="ids as text")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--state", default="alone on the machine", help="what else ran, for the record")
+    parser.add_argument("--state", default="not said", help="what else ran, for the record")
     parser.add_argument("--out", type=Path, default=RESULTS / "scale.json")
     given = parser.parse_args()
     kept = json.loads(given.out.read_text())["fits"] if given.out.exists() else []
