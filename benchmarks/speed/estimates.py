@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, action="append", help="default: all")
     parser.add_argument("--rows", type=int, action="append", help=f"default: {ROWS}")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--state", default="not said", help="what else ran, for the record")
     parser.add_argument("--out", type=Path, default=RESULTS / "estimates.json")
     given = parser.parse_args()
     if given.one:
@@ -51,7 +52,7 @@ def main() -> None:
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 fits.append(json.loads(done.stdout.splitlines()[-1]))
                 print(fits[-1], flush=True)
-    write_result(given.out, {"machine": machine(), "threads": available_cores(), "fits": fits})
+    write_result(given.out, {"machine": machine(), "threads": available_cores(), "state": given.state, "fits": fits})
 
 
 def _measured(name: str, path: Path) -> dict[str, Any]:

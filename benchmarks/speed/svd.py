@@ -51,10 +51,11 @@ def main() -> None:
     parser.add_argument("--triplets", type=int, default=256)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--threads", type=int, default=available_cores())
+    parser.add_argument("--state", default="not said", help="what else ran, for the record")
     parser.add_argument("--out", type=Path, default=RESULTS / "svd.json")
     given = parser.parse_args()
     result: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
-    result |= {"machine": machine(), "threads": given.threads, "triplets": given.triplets}
+    result |= {"machine": machine(), "threads": given.threads, "triplets": given.triplets, "state": given.state}
     for name in given.data or TABLES:
         result[name] = _compare(_normalized(folder() / TABLES[name]), given.triplets, given.threads, given.repetitions)
         print(name, result[name], flush=True)
