@@ -50,9 +50,7 @@ def fit(
     check_free(out)
     output.check_file(json_file)
     kept, found = checkpoints(recipe, seed, out, folder=checkpoint, every=every, resume=resume)
-    started = time.perf_counter()
-    data = tables.read(interactions)
-    read_seconds = time.perf_counter() - started
+    data, read_seconds = _read(tables, interactions)
     with kept or nullcontext():
         model, seconds, epoch_seconds = timed_fit(recipe, data, seed, runtime, kept, found)
         rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out, histories=not no_histories)
@@ -66,6 +64,12 @@ def fit(
     output.say(f"{method}: {_sizes(data)}; fitted in {seconds:.1f} s, {memory}; saved to {out}")
     for line in left_out_lines(data):
         output.say(line)
+
+
+def _read(tables: Tables, interactions: Path) -> tuple[rv.Dataset, float]:
+    """Return the data and the seconds that reading took."""
+    started = time.perf_counter()
+    return tables.read(interactions), time.perf_counter() - started
 
 
 def _learned(data: rv.Dataset, model: Model) -> dict[str, Json]:
