@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_info
 import recvec as rv
 from recvec.contract import Runtime, Threads, available_cores
 from recvec.contract.hyperparameters import parse
-from recvec.contract.runtime import _cgroup_cores, available_memory
+from recvec.contract.runtime import _cgroup_cores
+from recvec.data.memory import available_memory
 from recvec.errors import HyperparameterError, ValueRangeError
 
 

@@ -176,3 +176,16 @@ def test_fingerprints_tell_ids_apart() -> None:
     ]
     assert len({v.fingerprint for v in different}) == len(different)
     assert vocabulary(["1", "2"]).fingerprint == vocabulary([2, 1]).fingerprint
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2, 3], [0, 5, 10**9]])
+def test_many_integers_are_looked_up_piece_by_piece(ids: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recvec.data.vocabulary._PIECE", 3)
+    vocabulary = Vocabulary.of([pl.Series(ids)], "user")
+    asked = pl.Series([5, 0, 0, 10**9, 7, 1, 3], dtype=pl.Int64)
+    assert vocabulary.lookup(asked).tolist() == [ids.index(i) if i in ids else -1 for i in asked]
+
+
+def test_text_behind_many_integers_is_still_text() -> None:
+    ids = as_ids(pl.Series([str(i) for i in range(1500)] + ["007"]))
+    assert ids.dtype == pl.String

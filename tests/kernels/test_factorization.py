@@ -64,6 +64,19 @@ def test_a_matrix_of_low_rank_gives_zeros_beyond_its_rank() -> None:
     assert np.isfinite(v).all()
 
 
+def test_a_dominant_direction_costs_no_accuracy() -> None:
+    """Once its vector has converged, every further block is nearly inside of the basis."""
+    matrix = power_law(1500, 2600, seed=3)
+    matrix = sp.csr_array(matrix + 3 * sp.csr_array(sp.random_array((1500, 2600), density=0.02, rng=np.random.default_rng(4)) > 0))
+    u, s, v = svd(matrix.astype(np.float32), 24)
+    expected = svds(matrix.astype(np.float64), k=24, random_state=0, return_singular_vectors=False)[::-1]
+    assert s[0] > 3 * s[1]
+    np.testing.assert_allclose(s, expected, rtol=1e-4)  # the last ones of a flat spectrum have not converged
+    np.testing.assert_allclose(s[:12], expected[:12], rtol=1e-5)
+    for q in (u, v):
+        np.testing.assert_allclose(q.T @ q, np.eye(24), atol=1e-4)
+
+
 def test_an_empty_matrix_gives_zeros() -> None:
     for shape in ((5, 7), (1500, 1600)):
         u, s, v = svd(sp.csr_array(shape, dtype=np.float32), 3)
@@ -94,13 +107,21 @@ def test_sparse_times_dense(n: int, m: int, d: int, seed: int) -> None:
     np.testing.assert_allclose(product, matrix @ dense, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("width", [16, 48, 64])
+@pytest.mark.parametrize("width", [16, 48, 64, 80, 128, 192])
 def test_rows_in_registers_have_the_bits_of_other_rows(width: int) -> None:
     rng = np.random.default_rng(0)
     matrix = sp.csr_array(sp.random_array((50, 70), density=0.3, rng=rng, dtype=np.float32))
     dense = rng.standard_normal((70, width), dtype=np.float32)
     wider = np.column_stack([dense, np.zeros((70, 1), np.float32)])
     assert np.array_equal(sparse_dense(matrix, dense, executor=None), sparse_dense(matrix, wider, executor=Threads(2))[:, :width])
+
+
+def test_what_was_in_the_place_of_a_product_is_lost() -> None:
+    matrix = sp.csr_array(np.eye(3, 4, dtype=np.float32))
+    for width in (1, 16, 128):
+        dense, out = np.ones((4, width), np.float32), np.full((3, width), np.nan, np.float32)
+        assert sparse_dense(matrix, dense, executor=Threads(1), out=out) is out
+        assert np.array_equal(out, np.ones((3, width), np.float32))
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (1400, 1400)])

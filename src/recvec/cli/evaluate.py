@@ -91,11 +91,11 @@ class _Fits:
         self.n, self.seconds = 0, 0.0
 
     def __call__(self, data: rv.Dataset, seed: int) -> Model:
-        model, seconds = timed_fit(self.recipe, data, seed, self.runtime)
+        fitted = timed_fit(self.recipe, data, seed, self.runtime)
         if not self.n:
-            self.first = model
-        self.n, self.seconds = self.n + 1, self.seconds + seconds
-        return model
+            self.first = fitted.model
+        self.n, self.seconds = self.n + 1, self.seconds + fitted.seconds
+        return fitted.model
 
 
 def _splits(

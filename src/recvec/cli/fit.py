@@ -1,5 +1,6 @@
 """``recvec fit``: learn embeddings and keep them."""
 
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -49,13 +50,13 @@ def fit(
     check_free(out)
     output.check_file(json_file)
     kept, found = checkpoints(recipe, seed, out, folder=checkpoint, every=every, resume=resume)
-    data = tables.read(interactions)
+    data, read_seconds = _read(tables, interactions)
     with kept or nullcontext():
-        model, seconds = timed_fit(recipe, data, seed, runtime, kept, found)
+        model, seconds, epoch_seconds = timed_fit(recipe, data, seed, runtime, kept, found)
         rv.save(rv.Recommender(model, data, rungs={} if rungs == "none" else None, runtime=runtime), out, histories=not no_histories)
         if kept is not None:
             kept.clear()
-    content = record(model, seconds, seed, runtime)
+    content = record(model, seconds, seed, runtime) | {"read_seconds": read_seconds, "epoch_seconds": [*epoch_seconds]}
     output.write_json({**content, **_learned(data, model), "resumed_after_epoch": 0 if found is None else found.epoch}, json_file)
     if resume:
         say_where_it_began(checkpoint, found)
@@ -63,6 +64,12 @@ def fit(
     output.say(f"{method}: {_sizes(data)}; fitted in {seconds:.1f} s, {memory}; saved to {out}")
     for line in left_out_lines(data):
         output.say(line)
+
+
+def _read(tables: Tables, interactions: Path) -> tuple[rv.Dataset, float]:
+    """Return the data and the seconds that reading took."""
+    started = time.perf_counter()
+    return tables.read(interactions), time.perf_counter() - started
 
 
 def _learned(data: rv.Dataset, model: Model) -> dict[str, Json]:

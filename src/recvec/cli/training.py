@@ -1,25 +1,54 @@
 """What ``fit`` and ``evaluate`` share: a fit with a progress bar and a clock, what protects it, and what is recorded of it."""
 
 import time
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import recvec as rv
 from recvec.artifact.checkpoint import Checkpoints, Found
 from recvec.cli import output
-from recvec.contract import Method, Model, available_cores
+from recvec.contract import DataShape, Method, Model, available_cores
 from recvec.models import registry
 from recvec.types import Json
+
+LONG_SECONDS = 10  # from where on an estimated fit is announced
+LARGE_BYTES = 1e9
+
+
+class Fitted(NamedTuple):
+    """A model, the seconds that its fit took, and those of each epoch but the first, which begins before it is an epoch."""
+
+    model: Model
+    seconds: float
+    epoch_seconds: list[float]
 
 
 def timed_fit(
     recipe: Method, data: rv.Dataset, seed: int, runtime: rv.Runtime, kept: Checkpoints | None = None, found: Found | None = None
-) -> tuple[Model, float]:
-    """Fit with a progress bar on a terminal, from a checkpoint if one was found; return the model and the seconds it took."""
+) -> Fitted:
+    """Fit with a progress bar on a terminal, from a checkpoint if one was found; what will be long or large is said before."""
+    announce(recipe, data, runtime)
     started = time.perf_counter()
-    with output.progress(f"fitting {recipe.name}", getattr(recipe, "epochs", 1)) as on_epoch:
+    ends: list[float] = []
+    with output.progress(f"fitting {recipe.name}", getattr(recipe, "epochs", 1)) as show:
+
+        def on_epoch(epoch: int, values: Mapping[str, float]) -> None:
+            ends.append(time.perf_counter())
+            show(epoch, values)
+
         state = None if found is None else found.state
         model = recipe.fit(data, rng=seed, runtime=runtime, on_epoch=on_epoch, checkpoint=kept, resume=state)
-    return model, time.perf_counter() - started
+    return Fitted(model, time.perf_counter() - started, [b - a for a, b in pairwise(ends)])
+
+
+def announce(recipe: Method, data: rv.Dataset, runtime: rv.Runtime) -> None:
+    """Say on standard error what a fit will take, where it is estimated to be long or large."""
+    threads = runtime.threads or available_cores()
+    cost = recipe.estimate(DataShape.of(data), runtime)
+    if cost.seconds(threads) > LONG_SECONDS or cost.memory > LARGE_BYTES:
+        output.warn(f"fitting {recipe.name} is estimated to take {cost.told(threads)} beside the data, on {threads} thread(s)")
 
 
 def checkpoints(

@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from recvec.contract import hyperparameters
 from recvec.contract.model import Model, State
-from recvec.contract.runtime import Runtime, available_memory
+from recvec.contract.runtime import Runtime
 from recvec.data.dataset import Dataset
 from recvec.data.interactions import Interactions
+from recvec.data.memory import available_memory
 from recvec.errors import ArtifactError, InputError, NotSupportedError, ResourceError, ValueRangeError
 from recvec.types import F32, Json
 
@@ -55,14 +56,21 @@ class Cost:
     memory: int
     products: float = 0.0
 
-    OPERATIONS_PER_SECOND: ClassVar[float] = 2e10  # one core of a current laptop on this kind of kernel
-    PRODUCTS_PER_SECOND: ClassVar[float] = 7e10
-    BYTES_PER_SECOND: ClassVar[float] = 5e9
+    OPERATIONS_PER_SECOND: ClassVar[float] = 1e10  # one core of a small virtual machine, see benchmarks/speed/estimates.py
+    PRODUCTS_PER_SECOND: ClassVar[float] = 3.5e10
+    BYTES_PER_SECOND: ClassVar[float] = 2.5e9
 
     def seconds(self, threads: int = 1) -> float:
         """Return a first guess of the wall time: the slower of arithmetic and memory traffic."""
         arithmetic = self.operations / self.OPERATIONS_PER_SECOND + self.products / self.PRODUCTS_PER_SECOND
         return max(arithmetic, self.bytes_moved / self.BYTES_PER_SECOND) / threads
+
+    def told(self, threads: int = 1) -> str:
+        """Return time and memory in words, such as ``about 3 minutes and 2.1 GB``."""
+        seconds = self.seconds(threads)
+        units = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+        size, unit = next((u for u in units if seconds >= 2 * u[0]), units[-1])
+        return f"about {max(1, round(seconds / size))} {unit} and {self.memory / 1e9:.1f} GB"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,15 +279,29 @@ class Method(ABC):
             raise ValueRangeError(
                 f"the data have {dataset.n_users} user(s) and {dataset.n_items} item(s); allowed: 2 or more of each; give more interactions"
             )
-        memory = self.estimate(DataShape.of(dataset), runtime).memory
+        shape = DataShape.of(dataset)
+        memory = self.estimate(shape, runtime).memory
         limit, free, larger = runtime.memory_limit, "", "raise the memory limit"
         if limit is None:
             limit, free, larger = available_memory(), ", which is free", "use a larger machine"
         if limit is not None and memory > limit:
             raise ResourceError(
                 f"{self.name} would take about {memory / 1e6:,.0f} MB; allowed: {limit / 1e6:,.0f} MB{free}; "
-                f"{self.saves_memory} or {larger}"
+                f"{self._ways_to_fit(shape, runtime, limit)} or {larger}"
             )
+
+    def _ways_to_fit(self, shape: DataShape, runtime: Runtime, limit: int) -> str:
+        """Return what makes a fit smaller; a length of vectors is named only where a shorter one fits."""
+        fewer = "fit fewer rows"
+        if self.saves_memory != "lower embedding_dim":
+            return f"{self.saves_memory}, {fewer}"
+        shorter = getattr(self, "embedding_dim", 0)
+        while shorter > 1:
+            shorter //= 2
+            changed: Any = {"embedding_dim": shorter}
+            if replace(self, **changed).estimate(shape, runtime).memory <= limit:
+                return f"lower embedding_dim to {shorter}, {fewer}"
+        return fewer
 
 
 def lengthened(vectors: F32, n: int) -> F32:

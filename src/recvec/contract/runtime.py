@@ -37,36 +37,6 @@ def _cgroup_cores(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     return max(1, -(-int(quota) // int(period)))
 
 
-def available_memory(root: Path = Path("/")) -> int | None:
-    """Return how many bytes this process may still take: free memory and the container's limit; None where neither is told."""
-    limits = [free for free in (_free_memory(root / "proc/meminfo"), _cgroup_memory(root / "sys/fs/cgroup")) if free is not None]
-    return min(limits, default=None)
-
-
-def _free_memory(meminfo: Path) -> int | None:
-    """Read what the kernel could give without swapping (Linux)."""
-    try:
-        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError, IndexError):
-        return None
-
-
-def _cgroup_memory(root: Path) -> int | None:
-    """Read limit less use of cgroup v2, else v1; files in the page cache are no use, they give way."""
-    versions = (
-        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
-    )
-    for limit, use, statistics, cached in versions:
-        try:
-            fields = dict(line.split() for line in (root / statistics).read_text().splitlines())
-            return max(0, int((root / limit).read_text()) - int((root / use).read_text()) + int(fields[cached]))
-        except (OSError, ValueError, KeyError):  # "max" (v2) means: no limit; v1 has a number beyond any machine
-            continue
-    return None
-
-
 @cache
 def _blas() -> ThreadpoolController:
     return ThreadpoolController()

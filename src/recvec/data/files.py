@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
+from recvec.data.memory import refuse_unless_fits
 from recvec.data.reading import Wanted
 from recvec.data.vocabulary import shown
 from recvec.errors import ColumnError, ReadError, ValueRangeError, nearest
@@ -25,6 +26,10 @@ FORMATS = {".csv": ",", ".tsv": "\t", ".ndjson": "", ".jsonl": "", ".parquet": "
 Result = TypeVar("Result")
 
 _PIECE = 1 << 24  # bytes that are decoded at a time: the text of a large file is never there twice
+_WIDTHS: dict[Any, int] = {pl.Int8: 1, pl.UInt8: 1, pl.Boolean: 1, pl.Int16: 2, pl.UInt16: 2, pl.Int32: 4, pl.UInt32: 4, pl.Float32: 4}
+_WIDTH_OF_OTHERS = 8  # bytes at least; texts take more
+_KEPT_PER_ROW = 8  # row numbers of user and item
+_OF_TEXT = 2  # the bytes of a text file, and its columns beside them
 _MAGIC = {
     b"PAR1": "is a Parquet file; let its name end in .parquet",
     b"\x1f\x8b": "is gzipped; let its name end in .gz after the format, such as .csv.gz, and unpack it where it was gzipped twice",
@@ -58,6 +63,9 @@ def load_file(path: Path, wanted: Wanted) -> tuple[pl.DataFrame, list[str]]:
     ending, zipped = _guarded(path, lambda: _checked_name(path))
     if ending == ".parquet":
         return _guarded(path, lambda: _parquet(path, wanted))
+    size = _guarded(path, lambda: path.stat().st_size)
+    advice = "save it as Parquet, which takes less, give a file with fewer rows, or use a larger machine"
+    refuse_unless_fits(f"reading {path}", _OF_TEXT * size, advice)
     raw = _guarded(path, lambda: gzip.decompress(path.read_bytes()) if zipped else path.read_bytes())
     _check_text(raw, path)
     raw = raw.removeprefix(codecs.BOM_UTF8)
@@ -117,8 +125,12 @@ def _parquet(path: Path, wanted: Wanted) -> tuple[pl.DataFrame, list[str]]:
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
             raise ReadError(f"{path} is not a Parquet file; allowed: {_endings()}; give it the ending of its format")
-        names = list(pl.read_parquet_schema(file))
-    return pl.read_parquet(path, columns=list(wanted.picked(names)), glob=False), names
+        schema = pl.read_parquet_schema(file)
+    names, picked = list(schema), wanted.picked(list(schema))
+    n_rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    a_row = _KEPT_PER_ROW + sum(_WIDTHS.get(schema[theirs], _WIDTH_OF_OTHERS) for theirs in picked)
+    refuse_unless_fits(f"reading the {n_rows:,} rows of {path}", n_rows * a_row, "give a file with fewer rows, or use a larger machine")
+    return pl.read_parquet(path, columns=list(picked), glob=False), names
 
 
 def _check_text(raw: bytes, path: Path) -> None:

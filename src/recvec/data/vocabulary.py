@@ -16,6 +16,8 @@ CANONICAL_INTEGER = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
 _NARROW = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)  # wider integers may exceed Int64; those are text
 _SHOWN = 100  # characters of a value in a message
+_FEW = 1000  # values that nearly always show whether a column is text
+_PIECE = 1 << 22  # integers looked up at a time: what is made of them on the way is not there for all at once
 _DENSE_SLACK = 4  # a lookup table may be this many times longer than the vocabulary
 
 
@@ -44,7 +46,7 @@ def as_ids(values: Iterable[object] | pl.Series, name: str = "id") -> pl.Series:
         if small.null_count() == ids.null_count():
             return small.alias(name)
     text = ids.cast(pl.String)
-    if text.str.contains(CANONICAL_INTEGER).all():
+    if text.head(_FEW).str.contains(CANONICAL_INTEGER).all() and text.str.contains(CANONICAL_INTEGER).all():
         numbers = text.cast(pl.Int64, strict=False)
         if numbers.null_count() == text.null_count():
             return numbers.alias(name)
@@ -124,12 +126,17 @@ class Vocabulary:
         I32, shape (n,)
             Row numbers.
         """
+        if isinstance(ids, pl.Series) and len(ids) > _PIECE and ids.dtype.is_integer() and not self.is_text:
+            rows = np.empty(len(ids), np.int32)
+            for start in range(0, len(ids), _PIECE):
+                rows[start : start + _PIECE] = self.lookup(ids[start : start + _PIECE])
+            return rows
         wanted = as_ids(ids)
         if not len(wanted) or not len(self):
             return np.full(len(wanted), -1, dtype=np.int32)
         if self.is_text:
-            rows = wanted.cast(pl.String).cast(pl.Enum(self.ids), strict=False).to_physical()
-            return rows.cast(pl.Int64).fill_null(-1).to_numpy().astype(np.int32)
+            found = wanted.cast(pl.String).cast(pl.Enum(self.ids), strict=False).to_physical()
+            return found.cast(pl.Int32).fill_null(-1).to_numpy()
         if wanted.dtype == pl.String:
             numbers = wanted.cast(pl.Int64, strict=False)
             same = numbers.cast(pl.String).eq_missing(wanted)

@@ -17,14 +17,20 @@ from recvec.errors import ValueRangeError
 from recvec.kernels.blocks import balanced_blocks, even_blocks
 from recvec.kernels.compiled import compiled
 from recvec.kernels.simd import LANES, add_scaled, load, store
+from recvec.kernels.tall import add_combined, crossed, tall
 from recvec.types import F32, F64, Array, Executor
 
 DENSE_SIDE = 1200  # up to this many rows M is decomposed whole, which is exact and as fast
 BLOCK = 16  # columns of X; wider blocks need a larger space for the same accuracy
 SPACE = 4  # dimensions of the Krylov space for each wanted triplet
 STEPS = 20  # ... and at least so many powers of M, for few triplets out of a flat spectrum
-_IN_REGISTERS = 64  # columns: each width is compiled on its own, and wider rows gain less
-_ROWS = 8192  # rows of one dense block product
+LITTLE = 0.1  # length of what is left of a column over what was taken from it, below which a second pass follows
+MOST = 10.0  # ... and a third, a fourth
+OFTEN = 8  # two of so many blocks get a second pass in any case: one alone would leave the error of its predecessor
+_PASSES = 5  # after the first, at most
+_IN_REGISTERS = 64  # columns: each width is compiled on its own, and a panel of a wider row is a row too
+_GATHER = 64  # multiply-adds that bringing a row from memory costs, however narrow it is
+_ROWS = 1024  # rows of one dense block product
 _DENSE_ROWS = 512  # ... where the rows are as long as a catalogue
 
 
@@ -50,27 +56,26 @@ def truncated_svd(matrix: sp.csr_array | F32, k: int, *, rng: np.random.Generato
     Notes
     -----
     Cost: ``4 nnz SPACE k`` operations for the products with the matrix (nnz = n m where it is dense) and
-    ``2 side (SPACE k)^2`` for reorthogonalization, side = min(n, m). Memory: ``4 side SPACE k`` bytes for the basis.
+    ``2.5 side (SPACE k)^2`` for reorthogonalization, side = min(n, m). Memory: ``4 side SPACE k`` bytes for the basis.
     """
     n, m = matrix.shape
     if n > m:
         v, s, u = truncated_svd(_transposed(matrix), k, rng=rng, executor=executor)
         return _fix_signs(u, s, v)
     transposed = _transposed(matrix)
-    found = min(k, n)
-    space = krylov_space(k)
+    found, space = min(k, n), krylov_space(k)
+    left, s, right = np.zeros((n, k), np.float32), np.zeros(k, np.float32), np.empty((m, k), np.float32)
     if n <= max(DENSE_SIDE, space):
-        values, vectors = _largest(_gram(matrix, transposed, executor), found, executor)
+        values, left[:, :found] = _largest(_gram(matrix, transposed, executor), found, executor)
     else:
         basis, projected = _krylov_basis(matrix, transposed, space, rng, executor)
         values, rotation = _largest(projected, found, executor)
-        vectors = _combine(basis, rotation.astype(np.float32), executor)
-    left, s, right = np.zeros((n, k), np.float32), np.zeros(k, np.float32), np.zeros((m, k), np.float32)
-    left[:, :found], s[:found] = vectors, np.sqrt(values.clip(min=0))
+        _combine(basis, rotation.astype(np.float32), left[:, :found], executor)
+    s[:found] = np.sqrt(values.clip(min=0))
     s[s <= s[0] * 1e-5] = 0  # below float32 resolution of M: rank, not signal
     left[:, s == 0] = 0
-    right[:] = _product(transposed, left, executor)
-    right /= np.where(s > 0, s, 1)
+    _multiply(transposed, left, right, executor)
+    right /= np.where(s > 0, s, np.float32(1))
     return _fix_signs(left, s, right)
 
 
@@ -80,20 +85,23 @@ def krylov_space(k: int) -> int:
 
 
 def _fix_signs(u: F32, s: F32, v: F32) -> tuple[F32, F32, F32]:
-    peak = np.abs(v).argmax(axis=0)
-    signs = np.where(v[peak, np.arange(v.shape[1])] < 0, np.float32(-1), np.float32(1))
-    return u * signs, s, v * signs
+    signs = np.where(-v.min(axis=0) > v.max(axis=0), np.float32(-1), np.float32(1))
+    u *= signs
+    v *= signs
+    return u, s, v
 
 
 def _transposed(matrix: sp.csr_array | F32) -> sp.csr_array | F32:
     return matrix.T if isinstance(matrix, np.ndarray) else sp.csr_array(matrix.T.tocsr())
 
 
-def _product(matrix: sp.csr_array | F32, dense: F32, executor: Executor) -> F32:
-    """Return ``matrix @ dense``, shape (n, d), for a thin `dense`."""
+def _multiply(matrix: sp.csr_array | F32, dense: F32, out: F32, executor: Executor) -> None:
+    """Write ``matrix @ dense``, shape (n, d), for a thin `dense`."""
     if isinstance(matrix, np.ndarray):
-        return np.concatenate(executor.map(lambda at: matrix[at] @ dense, even_blocks(len(matrix), _DENSE_ROWS)))
-    return sparse_dense(matrix, dense, executor=executor)
+        whole: F32 = matrix
+        executor.map(lambda at: np.matmul(whole[at], dense, out=out[at]), even_blocks(len(matrix), _DENSE_ROWS))
+    else:
+        sparse_dense(matrix, dense, executor=executor, out=out)
 
 
 def _gram(matrix: sp.csr_array | F32, transposed: sp.csr_array | F32, executor: Executor) -> F64:
@@ -117,69 +125,90 @@ def _largest(symmetric: F64, k: int, executor: Executor) -> tuple[F64, Array]:
 def _krylov_basis(
     matrix: sp.csr_array | F32, transposed: sp.csr_array | F32, space: int, rng: np.random.Generator, executor: Executor
 ) -> tuple[F32, F64]:
-    """Return an orthonormal basis (space, n), one vector a row, and ``basis M basis'`` (space, space)."""
-    n = matrix.shape[0]
-    basis = np.empty((space, n), np.float32)
+    """Return an orthonormal basis as blocks (space / BLOCK, n or more, BLOCK), and ``basis M basis'`` (space, space)."""
+    n, m = matrix.shape
+    basis, middle = tall(n, space // BLOCK), tall(m)
     projected = np.zeros((space, space))
-    block = _orthonormal(rng.standard_normal((n, BLOCK), dtype=np.float32), rng, executor)
-    for j in range(0, space, BLOCK):
-        end = j + BLOCK
-        basis[j:end] = block.T
-        image = _product(matrix, _product(transposed, block, executor), executor)
-        inside = _dot(basis[:end], image, executor)  # (end, BLOCK), the new columns of basis M basis'
-        projected[:end, j:end] = inside
-        projected[j:end, :end] = inside.T
+    image = tall(n)
+    image[:n] = rng.standard_normal((n, BLOCK), dtype=np.float32)
+    _orthonormalize(image, n, rng)
+    for j in range(len(basis)):
+        basis[j] = image
+        _multiply(transposed, image[:n], middle[:m], executor)
+        _multiply(matrix, middle[:m], image[:n], executor)
+        inside = crossed(basis[: j + 1], image, executor)  # the new columns of basis M basis'
+        start, end = j * BLOCK, (j + 1) * BLOCK
+        projected[:end, start:end], projected[start:end, :end] = inside, inside.T
         if end < space:
-            _subtract(basis[:end], inside.astype(np.float32), image, executor)
-            block = _orthonormal(image, rng, executor)
-            # a second pass keeps the basis orthonormal where the block was nearly inside it
-            again = _dot(basis[:end], block, executor)
-            _subtract(basis[:end], again.astype(np.float32), block, executor)
-            block = _orthonormal(block, rng, executor)
+            _leave(basis[: j + 1], inside, image, n, rng, executor)
     return basis, (projected + projected.T) / 2
 
 
-def _orthonormal(block: F32, rng: np.random.Generator, executor: Executor) -> F32:
-    """Orthonormalize the columns by Cholesky QR; a block without full rank is refilled at random and done by QR."""
-    gram = _dot(block.T, block, executor)
+def _leave(basis: F32, inside: F64, block: F32, n: int, rng: np.random.Generator, executor: Executor) -> None:
+    """Take what is inside of the basis from a block, in place, and orthonormalize the rest.
+
+    A pass leaves rounding errors of what it takes away. Where little more than that remains of a column, be it after
+    the columns before it, more passes follow, until one has little to take. Otherwise errors grow slowly from block to
+    block, and two blocks in turn that are done twice set them back (Simon, "The Lanczos algorithm with partial
+    reorthogonalization", 1984).
+    """
+    for enough in (MOST if len(basis) % OFTEN < 2 else LITTLE, *(MOST,) * _PASSES):
+        add_combined(basis, -inside, block, executor)
+        rest = _orthonormalize(block, n, rng)
+        if rest >= enough * np.sqrt((inside**2).sum(axis=0).max()):
+            return
+        inside = crossed(basis, block, executor)
+
+
+def _orthonormalize(block: F32, n: int, rng: np.random.Generator) -> float:
+    """Orthonormalize the columns of the first n rows in place, by Cholesky QR twice.
+
+    Columns without full rank are filled up at random, and done by Householder's QR.
+
+    Returns
+    -------
+    float
+        The least length that a column had outside of those before it; 0 without full rank.
+    """
+    rest = 1.0
+    for _ in range(2):
+        gram = crossed(block[None], block, None)
+        factor = _factor(gram)
+        if factor is None:
+            scale = np.float32(1e-3 * np.sqrt(gram.diagonal().max() / n) + 1e-12)
+            fresh = rng.standard_normal((n, BLOCK), dtype=np.float32) * scale
+            block[:n] = np.linalg.qr((block[:n] + fresh).astype(np.float64))[0]
+            return 0.0
+        rest *= float(factor.diagonal().min())
+        old = block[None].copy()
+        block[:] = 0
+        add_combined(old, np.linalg.inv(factor).T, block, None)
+    return rest
+
+
+def _factor(gram: F64) -> F64 | None:
+    """Return the Cholesky factor, None where the rank is not safely full."""
     scale = gram.diagonal()
-    if np.isfinite(gram).all() and scale.min() > 1e-10 * max(float(scale.max()), 1e-30):
-        try:
-            factor = np.linalg.cholesky(gram)
-        except np.linalg.LinAlgError:
-            pass
-        else:
-            if factor.diagonal().min() > 1e-4 * factor.diagonal().max():
-                inverse = np.linalg.inv(factor).T.astype(np.float32)
-                return np.concatenate(executor.map(lambda at: block[at] @ inverse, even_blocks(len(block), _ROWS)))
-    fresh = rng.standard_normal(block.shape, dtype=np.float32) * np.float32(1e-3 * np.sqrt(scale.max() / len(block)) + 1e-12)
-    return np.linalg.qr((block + fresh).astype(np.float64))[0].astype(np.float32)
+    if not np.isfinite(gram).all() or scale.min() <= 1e-10 * max(float(scale.max()), 1e-30):
+        return None
+    try:
+        factor = np.linalg.cholesky(gram).astype(np.float64, copy=False)
+    except np.linalg.LinAlgError:
+        return None
+    return factor if factor.diagonal().min() > 1e-4 * factor.diagonal().max() else None
 
 
-def _dot(left: F32, right: F32, executor: Executor) -> F64:
-    """Return ``left @ right`` for a short left (a, n) and a thin right (n, b); blocks are added in order."""
-    parts = executor.map(lambda at: left[:, at] @ right[at], even_blocks(len(right), _ROWS))
-    total = np.zeros((left.shape[0], right.shape[1]))
-    for part in parts:
-        total += part
-    return total
-
-
-def _subtract(basis: F32, coefficients: F32, block: F32, executor: Executor) -> None:
-    """Take ``basis.T @ coefficients`` from `block` (n, b) in place."""
+def _combine(basis: F32, rotation: F32, out: F32, executor: Executor) -> None:
+    """Write the vectors of the basis, combined by `rotation` (space, k), to `out` (n, k)."""
 
     def one(at: slice) -> None:
-        block[at] -= basis[:, at].T @ coefficients
+        rows = basis[:, at].transpose(1, 0, 2).reshape(at.stop - at.start, len(rotation))
+        np.matmul(rows, rotation, out=out[at])
 
-    executor.map(one, even_blocks(len(block), _ROWS))
-
-
-def _combine(basis: F32, rotation: F32, executor: Executor) -> F32:
-    """Return ``basis.T @ rotation``, shape (n, k)."""
-    return np.concatenate(executor.map(lambda at: basis[:, at].T @ rotation, even_blocks(basis.shape[1], _ROWS)))
+    executor.map(one, even_blocks(len(out), _ROWS))
 
 
-def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor | None) -> F32:
+def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor | None, out: F32 | None = None) -> F32:
     """Return ``matrix @ dense``, shape (n, d): each row is one sum in the order of its entries.
 
     Parameters
@@ -190,6 +219,8 @@ def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor | None)
         Dense side.
     executor : Executor or None
         Runs blocks of rows; with None the calling thread does it all, as it must inside another block.
+    out : F32, shape (n, d), optional
+        Where to write it; C-contiguous, what was there is lost.
 
     Raises
     ------
@@ -203,24 +234,34 @@ def sparse_dense(matrix: sp.csr_array, dense: F32, *, executor: Executor | None)
     if dense.ndim != 2 or len(dense) != matrix.shape[1] or dense.dtype != np.float32:
         said = f"the dense side is {dense.dtype} of shape {dense.shape}"
         raise ValueRangeError(f"{said}; allowed: float32 with {matrix.shape[1]} rows, as the sparse side has columns")
-    out = np.zeros((matrix.shape[0], dense.shape[1]), np.float32)
+    n, width = matrix.shape[0], dense.shape[1]
+    out = np.empty((n, width), np.float32) if out is None else out
     indptr = matrix.indptr.astype(np.int64, copy=False)
-    dense = np.ascontiguousarray(dense)
-
-    width = dense.shape[1]
+    panels = _panels(width)  # a panel of a row is a row of the same numbers, written as a narrower matrix
+    narrow = np.ascontiguousarray(dense).reshape(-1, width // panels)
+    result = out.reshape(-1, width // panels)
 
     def one(bound: tuple[int, int]) -> None:
-        rows = indptr[bound[0] : bound[1] + 1], matrix.indices, matrix.data, dense, out[bound[0] : bound[1]]
-        if width % LANES == 0 and 0 < width <= _IN_REGISTERS:
-            _add_rows_in_registers((0,) * (width // LANES), *rows)
+        rows = indptr[bound[0] : bound[1] + 1], matrix.indices, matrix.data, narrow
+        mine = result[bound[0] * panels : bound[1] * panels]
+        mine[:] = 0
+        if mine.shape[1] % LANES == 0 and mine.shape[1] <= _IN_REGISTERS:
+            _add_rows_in_registers((0,) * (mine.shape[1] // LANES), *rows, panels, mine)
         else:
-            _add_rows(*rows)
+            _add_rows(*rows, mine)
 
     if executor is None:
-        one((0, len(out)))
+        one((0, n))
     else:
-        executor.map(one, balanced_blocks(indptr, per_entry=dense.shape[1], per_row=dense.shape[1]))
+        executor.map(one, balanced_blocks(indptr, per_entry=max(width, _GATHER), per_row=width))
     return out
+
+
+def _panels(width: int) -> int:
+    """Return into how many panels of at most `_IN_REGISTERS` columns a row falls; 1 where it does not."""
+    if not width or width % LANES:
+        return 1
+    return next(width // w for w in range(_IN_REGISTERS, 0, -LANES) if width % w == 0)
 
 
 @compiled
@@ -235,10 +276,11 @@ def _add_rows(indptr, indices, data, dense, out):
 
 
 @compiled
-def _add_rows_in_registers(chunks, indptr, indices, data, dense, out):
-    """Do the same, the row of the result held in registers: half the time for narrow rows."""
-    for u in range(len(out)):
-        total = load(chunks, out, u)
-        for e in range(indptr[u], indptr[u + 1]):
-            total = add_scaled(total, data[e], load(chunks, dense, indices[e]))
-        store(out, u, total)
+def _add_rows_in_registers(chunks, indptr, indices, data, dense, panels, out):
+    """Do the same, a panel of the result held in registers: half the time for narrow rows."""
+    for u in range(len(indptr) - 1):
+        for q in range(panels):
+            total = load(chunks, out, u * panels + q)
+            for e in range(indptr[u], indptr[u + 1]):
+                total = add_scaled(total, data[e], load(chunks, dense, indices[e] * panels + q))
+            store(out, u * panels + q, total)

@@ -158,6 +158,40 @@ def add_scaled(typing, total, weight, row):
     return total(total, types.float32, row), generate
 
 
+@_intrinsic
+def add_outer(typing, total, weights, first, step, row):
+    """``add_outer(total, weights, first, step, row)``: vector a of `total` plus ``weights[first + a * step] * row``."""
+    kind = types.Array(types.float32, 1, "C")
+    if weights != kind or row.count != 1:
+        raise TypingError(f"{weights} is no contiguous vector of float32, or {row} is more than one vector")
+
+    def generate(context, builder, signature, arguments):
+        totals, (vector,) = _unpack(builder, arguments[0]), _unpack(builder, arguments[4])
+        address = builder.gep(context.make_array(weights)(context, builder, arguments[1]).data, [arguments[2]])
+        sums = []
+        for vector_sum in totals:
+            sums.append(_multiply_add(builder, _splat(builder, builder.load(address)), vector, vector_sum))
+            address = builder.gep(address, [arguments[3]])
+        return _pack(context, builder, signature.return_type, sums)
+
+    return total(total, weights, types.intp, types.intp, row), generate
+
+
+@_intrinsic
+def fetch_early(typing, array, at):
+    """``fetch_early(array, at)``: begin to bring the cache line of ``array[at]``, which may lie beyond the end."""
+
+    def generate(context, builder, signature, arguments):
+        address = builder.gep(context.make_array(array)(context, builder, arguments[0]).data, [arguments[1]])
+        byte = ir.PointerType(ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.bitcast(address, byte), *(ir.Constant(_INT, flag) for flag in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
 def _dot_lanes(builder, x, y):
     """Return the products of two rows, added up lane by lane."""
     total = builder.fmul(x[0], y[0], flags=REASSOCIATE)

@@ -44,7 +44,7 @@ from recvec.contract import (
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
-from recvec.kernels.factorization import krylov_space, sparse_dense, truncated_svd
+from recvec.kernels.factorization import BLOCK, DENSE_SIDE, krylov_space, sparse_dense, truncated_svd
 from recvec.types import F32, F64, Array, Executor
 
 _BIAS_ROUNDS = 10  # alternations between user and item biases; the change is below 1e-3 stars by then
@@ -71,7 +71,8 @@ class SVD(Method):
         histories = dataset.histories()
         matrix = histories.matrix()
         user_root, item_root = (_inverse_root(matrix.sum(axis=axis)) for axis in (1, 0))
-        normalized = sp.csr_array(sp.diags_array(user_root) @ matrix @ sp.diags_array(item_root)).astype(np.float32)
+        data = matrix.data * np.repeat(user_root, histories.lengths) * item_root[matrix.indices]
+        normalized = sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
         _, _, v = truncated_svd(normalized, self.embedding_dim, rng=training.rng, executor=training.runtime.executor)
         fold_in = LinearFoldIn(self.name, v * item_root[:, None], "degree")
         return DotModel(
@@ -154,12 +155,16 @@ class SVD(Method):
         return DotModel.restored(self, state, RatingFoldIn(self, mean, items[:, -1].copy(), v))
 
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
-        """Sparse products and reorthogonalization of the Krylov space."""
-        side, space = min(shape.n_users, shape.n_items), krylov_space(self.embedding_dim)
-        work = 4.0 * shape.n_interactions * space + 8.0 * side * space * space
-        vectors = (2 * shape.n_users + 3 * shape.n_items) * self.embedding_dim
-        memory = 32 * shape.n_interactions + 4 * (min(side, space * 8) * space + vectors)
-        return Cost(operations=work, bytes_moved=8.0 * shape.n_interactions * space + 4.0 * side * space * space / 8, memory=memory)
+        """Sparse products and reorthogonalization of the Krylov space, or all eigenvectors of a small side."""
+        side, space, d = min(shape.n_users, shape.n_items), krylov_space(self.embedding_dim), self.embedding_dim
+        vectors = 4 * (2 * shape.n_users + 3 * shape.n_items) * d
+        if side <= max(DENSE_SIDE, space):
+            work, moved, working = 5.0 * side**3, 16.0 * shape.n_interactions**2 / max(shape.n_users, shape.n_items), 12 * side * side
+        else:
+            work = 4.0 * shape.n_interactions * space + 2.5 * side * space * space + 5.0 * space**3
+            moved = 8.0 * shape.n_interactions * space + 5.0 * side * space * space / BLOCK
+            working = 4 * side * space + 24 * space * space
+        return Cost(operations=work, bytes_moved=moved, memory=28 * shape.n_interactions + working + vectors)
 
 
 def _placed(items: sp.csr_array, vectors: F32, executor: Executor) -> F32:
