@@ -194,3 +194,23 @@ def dot4(typing, x, y0, y1, y2, y3):
         return _pack(context, builder, signature.return_type, sums)
 
     return types.UniTuple(types.float32, 4)(x, y0, y1, y2, y3), generate
+
+
+@_intrinsic
+def prefetch(typing, chunks, matrix, row):
+    """``prefetch(chunks, matrix, row)``: ask for the row that `load` will read, and go on without it."""
+    _check(matrix)
+    count = len(chunks)
+
+    def generate(context, builder, signature, arguments):
+        _, matrix_value, row_value = arguments
+        base = _address(context, builder, matrix, matrix_value, row_value, LANES * count)
+        pointer = ir.PointerType(ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [pointer, _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for at in range(count):
+            address = builder.bitcast(builder.gep(base, [ir.Constant(_INT, at)]), pointer)
+            builder.call(function, [address, *(ir.Constant(_INT, n) for n in (0, 3, 1))])  # to read, to keep, data
+        return context.get_dummy_value()
+
+    return types.void(chunks, matrix, types.intp), generate
