@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from recvec.contract import Threads
 from recvec.kernels.pairwise import BY_RANK, BY_SHARE, TILE, VIOLATOR, Choice, Factors, Positives, Rates, deal, epoch, n_groups, padded
 from recvec.kernels.pairwise_rows import parts_of_user, place_items, solve_users
-from recvec.kernels.sampling import STEP, catalogue, item_by_rank, item_by_share, mixed, shuffle, stream
+from recvec.kernels.sampling import STEP, catalogue, item_by_rank, item_by_share, mixed, rank_law, shuffle, stream
 
 F4 = np.float32
 RATES = Rates(*(F4(r) for r in (0.1, 0.05, 0.01, 0.002, 0.03)))
@@ -67,7 +67,9 @@ def plain(factors: Factors, positives: Positives, choice: Choice) -> float:
             for _ in range(choice.trials if choice.kind == VIOLATOR else 20):
                 state = np.uint64((int(state) + int(STEP)) % 2**64)
                 if choice.kind == BY_RANK:
-                    other = int(item_by_rank(np.uint64(mixed(state)), items.orders, items.spread, x.astype(F4), u, choice.depth))
+                    other = int(
+                        item_by_rank(np.uint64(mixed(state)), items.orders, items.spread, x.astype(F4), u, rank_law(choice.depth, len(b)))
+                    )
                 else:
                     other = int(item_by_share(np.uint64(mixed(state)), *items[:3]))
                 if other in met:

@@ -17,6 +17,7 @@ from recvec.kernels.sampling import (
     item_by_share,
     low_unit,
     mixed,
+    rank_law,
     shuffle,
     stream,
 )
@@ -31,7 +32,7 @@ def many(state, n, kind, top, members, threshold, alias, orders, spread, vectors
         if kind == 0:
             out[t] = item_by_share(mixed(state), members, threshold, alias)
         elif kind == 1:
-            out[t] = item_by_rank(mixed(state), orders, spread, vectors, 0, depth)
+            out[t] = item_by_rank(mixed(state), orders, spread, vectors, 0, rank_law(depth, len(members)))
         else:
             out[t] = below(mixed(state), top)
     return out

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
-from recvec.kernels.sampling import STEP, Catalogue, high_unit, item_by_rank, item_by_share, mixed, shuffle, stream
+from recvec.kernels.sampling import STEP, Catalogue, high_unit, item_by_rank, item_by_share, mixed, rank_law, shuffle, stream
 from recvec.kernels.simd import LANES, add_scaled, dot, load, prefetch, store
 from recvec.types import F32, I32, I64, Executor
 
@@ -346,11 +346,12 @@ def _draw_by_rank(state, tile, pairs, seen, positives, items, users, depth, nega
     """Find for each pair of the tile an item that scores high and its user has not met, -1 where the draws found none."""
     indptr, indices, _ = positives
     _, _, _, orders, spread = items
+    law = rank_law(depth, orders.shape[1])
     for t in range(len(tile)):
         u, negatives[t] = np.int64(pairs[tile[t], 0]), -1
         for _ in range(DRAWS):
             state += STEP
-            j = np.int64(item_by_rank(mixed(state), orders, spread, users, u, depth))
+            j = np.int64(item_by_rank(mixed(state), orders, spread, users, u, law))
             if (seen[u] >> (np.uint64(j) & _63)) & _ONE == 0 or not found(indices, indptr[u], indptr[u + 1], j):
                 negatives[t] = j
                 break

@@ -16,7 +16,7 @@ import numpy as np
 from recvec.kernels.blocks import balanced_blocks
 from recvec.kernels.compiled import compiled, compiled_exactly
 from recvec.kernels.pairwise import BY_RANK, DRAWS, MINUS, VIOLATOR, Choice, Positives, Rates, found, hinge_slope, logistic_slope, panels
-from recvec.kernels.sampling import STEP, Catalogue, below, item_by_rank, item_by_share, mixed, stream
+from recvec.kernels.sampling import STEP, Catalogue, below, item_by_rank, item_by_share, mixed, rank_law, stream
 from recvec.kernels.simd import LANES, add_scaled, dot, load, store
 from recvec.types import F32, Executor
 
@@ -119,11 +119,11 @@ def _drawn(chunks, state, mine, seen, i, vectors, bias, catalogue, choice, x, mo
     """Return the generator, a negative and the slope of the loss; -1 where the draws found none."""
     members, threshold, alias, orders, spread = catalogue
     kind, depth, most = choice
-    k, trials = len(mover), 0
+    k, trials, law = len(mover), 0, rank_law(depth, orders.shape[1])
     for _ in range(most if kind == VIOLATOR else DRAWS):
         state += STEP
         if kind == BY_RANK:
-            j = np.int64(item_by_rank(mixed(state), orders, spread, x, 0, depth))
+            j = np.int64(item_by_rank(mixed(state), orders, spread, x, 0, law))
         else:
             j = np.int64(item_by_share(mixed(state), members, threshold, alias))
         if (seen >> (np.uint64(j) & _63)) & _ONE != 0 and found(mine, 0, len(mine), j):

@@ -153,14 +153,20 @@ def item_by_share(bits, members, threshold, alias):
     return members[k] if low_unit(bits) < threshold[k] else members[alias[k]]
 
 
+@compiled_exactly
+def rank_law(depth, m):
+    """Return what `item_by_rank` takes as `law`: the mean of the geometric law before it is cut off at m, and what lies within."""
+    mean = depth * np.float32(m)
+    return mean, 1 - np.exp(-np.float32(m) / mean)
+
+
 @compiled_inline
-def item_by_rank(bits, orders, spread, vectors, u, depth):
-    """Return an item that scores high for row u of the vectors: geometric over ranks, its mean `depth` of all members."""
+def item_by_rank(bits, orders, spread, vectors, u, law):
+    """Return an item that scores high for row u of the vectors, at a geometrically distributed rank."""
     m, width = orders.shape[1], len(spread) - 1
     f = factor_by_size(high_unit(bits), spread, vectors, u)
-    mean = depth * np.float32(m)
-    beyond = np.exp(-np.float32(m) / mean)
-    rank = min(m - 1, np.int64(-mean * np.log(1 - low_unit(bits) * (1 - beyond))))
+    mean, within = law
+    rank = min(m - 1, np.int64(-mean * np.log(1 - low_unit(bits) * within)))
     if f == width:
         return orders[len(orders) - 1, m - 1 - rank]
     return orders[f, m - 1 - rank if vectors[u, f] > 0 else rank]
