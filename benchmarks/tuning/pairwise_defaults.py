@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 
 import polars as pl
+from pairwise import DATA, score
 
 import recvec as rv
-from pairwise import DATA, score
 
 SETS = ("sample", "movielens-100k", "amazon-musical-instruments-5core", "lastfm-2k", "deepcf-lastfm")
 GRIDS = {

@@ -5,9 +5,10 @@ import pytest
 import scipy.sparse as sp
 
 from recvec.contract import Threads
-from recvec.kernels.pairwise import BY_RANK, BY_SHARE, TILE, VIOLATOR, Choice, Factors, Positives, Rates, deal, epoch, n_groups, padded
+from recvec.kernels.pairwise import BY_RANK, BY_SHARE, TILE, VIOLATOR, Choice, Factors, Rates, epoch, padded
 from recvec.kernels.pairwise_rows import parts_of_user, place_items, solve_users
 from recvec.kernels.sampling import STEP, catalogue, item_by_rank, item_by_share, mixed, rank_law, shuffle, stream
+from recvec.kernels.strata import Positives, deal, n_groups
 
 F4 = np.float32
 RATES = Rates(*(F4(r) for r in (0.1, 0.05, 0.01, 0.002, 0.03)))
@@ -185,7 +186,7 @@ def test_who_has_everything_and_who_has_nothing_stay(kind: str) -> None:
 
 def test_groups_are_small_enough_for_the_cache_and_large_enough_to_draw_from() -> None:
     sizes = [(10, 10, 16), (600, 1000, 16), (29858, 40981, 64), (1_000_000, 200_000, 64)]
-    groups = [n_groups(Factors(np.empty((n, d), F4), np.empty((m, d), F4), np.empty(m, F4))) for n, m, d in sizes]
+    groups = [n_groups(*size) for size in sizes]
     assert groups[:2] == [1, 2]
     assert 4 <= groups[2] <= 32
     assert groups[3] == 64

@@ -9,18 +9,16 @@ BPR: loss log(1 + exp(-g)), c = 1 / (1 + exp(g)). WARP: negatives are drawn unti
 loss is L(rank) max(0, 1 - g) and c = L(rank), where the rank of i is estimated as (n_items - 1) // draws and
 L(k) = log(1 + k) / log(n_items), which is the sum of 1 / k up to k, nearly, scaled to at most 1.
 
-An epoch is dealt (`deal`): users and items are put into S groups each at random, and a block is a pair of groups. Blocks
-that share no group run at the same time; the negatives of a block are items of its group. A block waits for the two before
-it that share a group with it, so that every row is changed in the same order, with the same bits, however many threads
-there are. Within a block pairs come in random order; a pair of weight w comes w times, on average (the fraction is drawn).
+An epoch is dealt into blocks (`kernels.strata`), which take their steps at the same time where they share no row, with the same
+bits however many threads there are. Negatives of a block are items of its group. Within it pairs come in random order; a pair
+of weight w comes w times, on average (the fraction is drawn).
 
 Shapes: users (n_users, width), items (n_items, width), width a multiple of 16, bias (n_items,). Cost of an epoch: about
 22 width operations for each pair. Source: Rendle, Freudenthaler, Gantner, Schmidt-Thieme, "BPR", UAI 2009; Weston, Bengio,
-Usunier, "WSABIE", IJCAI 2011; Gemulla, Nijkamp, Haas, Sismanis, KDD 2011 (strata).
+Usunier, "WSABIE", IJCAI 2011.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import Event
 from typing import NamedTuple
 
@@ -29,16 +27,13 @@ import numpy as np
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
 from recvec.kernels.sampling import STEP, Catalogue, high_unit, item_by_rank, item_by_share, mixed, rank_law, shuffle, stream
 from recvec.kernels.simd import LANES, add_scaled, dot, load, prefetch, store
-from recvec.types import F32, I32, I64, Executor
+from recvec.kernels.strata import Deal, Positives, rounds
+from recvec.types import F32, Executor
 
 BY_SHARE, BY_RANK, VIOLATOR = 0, 1, 2  # how a negative is chosen
 PANEL = 4  # vectors of a row that are held in registers; longer rows are that many at a time
 TILE = 64  # pairs whose negatives are drawn before their steps are taken
 DRAWS = 20  # of a negative that the user has not met; then the pair is left out
-GROUP_BYTES = 1 << 20  # of the rows of a group, so that a block stays in the cache beside the core
-GROUP_ROWS = 256  # at least: a negative is to be one of many
-MOST_GROUPS = 64
-CHUNKS = 32  # of the pairs, dealt side by side
 _63, _ONE, MINUS = np.uint64(63), np.uint64(1), np.float32(-1)
 
 
@@ -78,123 +73,12 @@ class Choice(NamedTuple):
     trials: int
 
 
-class Positives(NamedTuple):
-    """What users have met, as compressed rows.
-
-    Parameters
-    ----------
-    indptr : I64, shape (n_users + 1,)
-        Bounds of each user's entries.
-    indices : I32, shape (n,)
-        Items, ascending for each user.
-    weights : F32, shape (n,), or (0,) where all are 1
-        Times that each comes in an epoch, on average.
-    """
-
-    indptr: I64
-    indices: I32
-    weights: F32
-
-
-@dataclass(frozen=True)
-class Deal:
-    """The blocks of an epoch.
-
-    Parameters
-    ----------
-    pairs : I32, shape (n, 2)
-        User and item, block by block.
-    weights : F32, shape (n,) or (0,)
-        Of each pair.
-    bounds : I64, shape (S * S + 1,)
-        Where the block of user group g and item group h begins, at ``g * S + h``.
-    members : list of I32
-        Item rows of each item group, ascending.
-    """
-
-    pairs: I32
-    weights: F32
-    bounds: I64
-    members: list[I32]
-
-
 def padded(n: int, d: int) -> F32:
     """Return zeros, (n, width), aligned to cache lines: width is d, rounded up to whole panels."""
     panel = LANES * min(PANEL, -(-d // LANES))
     width = -(-d // panel) * panel
     room = np.zeros(n * width + LANES, np.float32)
     return room[-(room.ctypes.data // 4) % LANES :][: n * width].reshape(n, width)
-
-
-def n_groups(factors: Factors) -> int:
-    """Return S, from sizes alone: small enough groups for the cache, large enough ones to draw negatives from."""
-    smaller, larger = sorted((len(factors.users), len(factors.items)))
-    wanted = 2 * larger * factors.users.shape[1] * 4 // GROUP_BYTES
-    return max(1, min(MOST_GROUPS, max(4, wanted), smaller // GROUP_ROWS))
-
-
-def deal(positives: Positives, n_items: int, n_blocks: int, rng: np.random.Generator, executor: Executor) -> Deal:
-    """Put users and items into groups at random, and pairs into blocks.
-
-    Parameters
-    ----------
-    positives : Positives
-        All pairs.
-    n_items : int
-        Number of items.
-    n_blocks : int
-        S, the number of groups of each side.
-    rng : numpy.random.Generator
-        Draws the groups.
-    executor : Executor
-        Its workers share memory. Cost: two passes over the pairs.
-    """
-    indptr, n_users = positives.indptr, len(positives.indptr) - 1
-    user_group, item_group = (_drawn_groups(n, n_blocks, rng) for n in (n_users, n_items))
-    edges = np.unique(np.searchsorted(indptr, np.linspace(0, indptr[-1], CHUNKS + 1).astype(np.int64)))
-    chunks = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-    counted = executor.map(lambda chunk: _count(*chunk, indptr, positives.indices, user_group, item_group, n_blocks), chunks)
-    counts = np.array(counted).reshape(len(chunks), n_blocks**2)
-    places = np.cumsum(counts.T.ravel()) - counts.T.ravel()  # block by block, in each chunk by chunk
-    starts = np.ascontiguousarray(places.reshape(n_blocks**2, len(chunks)).T)
-    pairs, weights = np.empty((len(positives.indices), 2), np.int32), np.empty_like(positives.weights)
-
-    def fill(at: int) -> None:
-        _fill(*chunks[at], positives, user_group, item_group, n_blocks, starts[at], pairs, weights)
-
-    executor.map(fill, range(len(chunks)))
-    bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
-    members = [np.flatnonzero(item_group == h).astype(np.int32) for h in range(n_blocks)]
-    return Deal(pairs, weights, bounds, members)
-
-
-def _drawn_groups(n: int, n_blocks: int, rng: np.random.Generator) -> I32:
-    """Return the group of each row; groups are of equal size, up to one row."""
-    group: I32 = rng.permutation(np.arange(n, dtype=np.int32) % n_blocks)
-    return group
-
-
-@compiled_exactly
-def _count(begin, end, indptr, indices, user_group, item_group, n_blocks):
-    counts = np.zeros(n_blocks * n_blocks, np.int64)
-    for u in range(begin, end):
-        row = user_group[u] * n_blocks
-        for e in range(indptr[u], indptr[u + 1]):
-            counts[row + item_group[indices[e]]] += 1
-    return counts
-
-
-@compiled_exactly
-def _fill(begin, end, positives, user_group, item_group, n_blocks, place, pairs, weights):
-    for u in range(begin, end):
-        row = user_group[u] * n_blocks
-        for e in range(positives.indptr[u], positives.indptr[u + 1]):
-            i = positives.indices[e]
-            block = row + item_group[i]
-            pairs[place[block], 0], pairs[place[block], 1] = u, i
-            if len(weights) > 0:
-                weights[place[block]] = positives.weights[e]
-            place[block] += 1
 
 
 def epoch(
@@ -230,8 +114,8 @@ def epoch(
     """
     groups, chunks = len(dealt.members), (0,) * _panel(factors.users.shape[1])
     seed, seen = rng.integers(1 << 63), np.zeros(len(factors.users), np.uint64)
-    blocks = [(g, (g + offset) % groups) for offset in rng.permutation(groups).tolist() for g in range(groups)]
-    before, done = _predecessors(blocks), [Event() for _ in blocks]
+    blocks, before = rounds(groups, rng)
+    done = [Event() for _ in blocks]
 
     def train(at: int) -> float:
         try:
@@ -245,17 +129,6 @@ def epoch(
             done[at].set()
 
     return sum(executor.map(train, range(len(blocks)))) / max(1, len(dealt.pairs))
-
-
-def _predecessors(blocks: list[tuple[int, int]]) -> list[list[int]]:
-    """Return, for each block, those that come right before it in its user group and in its item group."""
-    latest: dict[tuple[str, int], int] = {}
-    before = []
-    for at, (g, h) in enumerate(blocks):
-        keys = (("user", g), ("item", h))
-        before.append([latest[key] for key in keys if key in latest])
-        latest |= dict.fromkeys(keys, at)
-    return before
 
 
 @compiled

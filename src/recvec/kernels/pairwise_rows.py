@@ -15,9 +15,10 @@ import numpy as np
 
 from recvec.kernels.blocks import balanced_blocks
 from recvec.kernels.compiled import compiled, compiled_exactly
-from recvec.kernels.pairwise import BY_RANK, DRAWS, MINUS, VIOLATOR, Choice, Positives, Rates, found, hinge_slope, logistic_slope, panels
+from recvec.kernels.pairwise import BY_RANK, DRAWS, MINUS, VIOLATOR, Choice, Rates, found, hinge_slope, logistic_slope, panels
 from recvec.kernels.sampling import STEP, Catalogue, below, item_by_rank, item_by_share, mixed, rank_law, stream
 from recvec.kernels.simd import LANES, add_scaled, dot, load, store
+from recvec.kernels.strata import Positives
 from recvec.types import F32, Executor
 
 _63, _ONE = np.uint64(63), np.uint64(1)

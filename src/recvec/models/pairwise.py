@@ -18,9 +18,10 @@ from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.errors import DivergedError, InputError
-from recvec.kernels.pairwise import VIOLATOR, Choice, Factors, Positives, Rates, deal, epoch, n_groups, padded
+from recvec.kernels.pairwise import VIOLATOR, Choice, Factors, Rates, epoch, padded
 from recvec.kernels.pairwise_rows import parts_of_user, place_items, solve_users
 from recvec.kernels.sampling import Catalogue, catalogue
+from recvec.kernels.strata import Positives, deal, n_groups
 from recvec.types import F32, Array, Executor
 
 SPREAD = 0.1  # of the first vectors, in length
@@ -96,10 +97,11 @@ def _descend(method: Pairwise, pairs: sp.csr_array, training: Training) -> F32:
     executor, rng = training.runtime.executor, training.rng
     positives, counts = _positives(method, pairs), np.bincount(pairs.indices, minlength=pairs.shape[1])
     share = (1.0 + counts).astype(np.float64) ** method.exponent
-    done, arrays = training.restore()
+    (n_users, n_items), (done, arrays) = pairs.shape, training.restore()
     factors = _resumed(method, arrays) if done else _start(method, pairs.shape, rng)
+    groups = n_groups(n_users, n_items, factors.items.shape[1])
     for number in range(done + 1, method.epochs + 1):
-        dealt = deal(positives, pairs.shape[1], n_groups(factors), rng, executor)
+        dealt = deal(positives, n_items, groups, rng, executor)
         ranked = (factors.items, factors.bias) if method.exponent == 0 and method.choice.kind != VIOLATOR else None
         catalogues = executor.map(lambda members: catalogue(members, share[members], ranked), dealt.members)  # noqa: B023  used at once
         rates = _rates(method, 1 - (number - 1) / method.epochs)
