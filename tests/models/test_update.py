@@ -21,9 +21,9 @@ METHODS = [
     rv.SVD(embedding_dim=16, task="rating"),
     rv.ALS(embedding_dim=16),
     rv.ALS(embedding_dim=12, epochs=3, solver="cholesky"),
-    rv.BPR(embedding_dim=16),
-    rv.BPR(embedding_dim=12, epochs=10, negatives="uniform", item_bias=False),
-    rv.WARP(embedding_dim=16),
+    rv.BPR(embedding_dim=16, epochs=20),
+    rv.BPR(embedding_dim=12, epochs=8, negatives="uniform", item_bias=False),
+    rv.WARP(embedding_dim=16, epochs=10, max_draws=10),
 ]
 
 

@@ -71,7 +71,7 @@ class Pairwise(Method):
         d, pairs, rows = self.embedding_dim, shape.n_interactions, shape.n_users + shape.n_items
         draws = self.choice.trials / 2 if self.choice.kind == VIOLATOR else 1.0
         steps = pairs * (self.epochs * (1 + draws / 4) + PASSES)
-        memory = 24 * pairs + 16 * rows * d + 8 * shape.n_items * d
+        memory = 32 * pairs + 12 * rows * d + 16 * shape.n_items * d  # pairs of two epochs, their matrix; orders of items by factor
         return Cost(operations=steps * (22.0 * d + 400), bytes_moved=12.0 * pairs * self.epochs * d, memory=memory)
 
 
