@@ -18,7 +18,7 @@ Cost of an epoch: 22 n_interactions d. A person without history has the zero vec
 An item without interactions moves as a negative only, and ends low.
 
 An update places new items by their users, old items as they are, then folds in everyone who has new interactions; all others
-keep their vectors. Negatives of the fold-in stay the items of the fit.
+keep their vectors. Negatives of the fold-in stay the items of the fit. A new item is learned by uniform negatives.
 
 Sources: Rendle, Freudenthaler, Gantner, Schmidt-Thieme, "BPR", UAI 2009; Rendle, Freudenthaler, "Improving pairwise learning
 for item recommendation from implicit feedback", WSDM 2014 (adaptive negatives); Milogradskii et al., "Revisiting BPR", RecSys
@@ -57,6 +57,7 @@ class BPR(Pairwise):
         0.1, "mean rank of adaptive negatives, as a share of all items", low=1e-6, high=10.0, search=(0.01, 0.5, "log")
     )
     item_bias: bool = param(True, "whether items have a bias")
+    user_passes: int = param(30, "passes over a history that end the fit and fold people in", low=1, high=10_000, search=(10, 60, "log"))
 
     @property
     def choice(self) -> Choice:

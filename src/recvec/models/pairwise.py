@@ -18,14 +18,14 @@ from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.errors import DivergedError, InputError
-from recvec.kernels.pairwise import VIOLATOR, Choice, Factors, Rates, epoch, padded
+from recvec.kernels.pairwise import BY_RANK, VIOLATOR, Choice, Factors, Rates, epoch, padded
 from recvec.kernels.pairwise_rows import parts_of_user, place_items, solve_users
 from recvec.kernels.sampling import Catalogue, catalogue
 from recvec.kernels.strata import Positives, deal, n_groups
 from recvec.types import F32, Array, Executor
 
+PLACING = 30  # passes over the users of a new item
 SPREAD = 0.1  # of the first vectors, in length
-PASSES = 30  # over a history when it is folded in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class Pairwise(Method):
     reg_positive: float
     reg_negative: float
     item_bias: bool
+    user_passes: int
 
     @property
     @abstractmethod
@@ -70,7 +71,7 @@ class Pairwise(Method):
         """All epochs, three rows moved in a step, and the passes of the fold-in; half of the most draws are taken."""
         d, pairs, rows = self.embedding_dim, shape.n_interactions, shape.n_users + shape.n_items
         draws = self.choice.trials / 2 if self.choice.kind == VIOLATOR else 1.0
-        steps = pairs * (self.epochs * (1 + draws / 4) + PASSES)
+        steps = pairs * (self.epochs * (1 + draws / 4) + self.user_passes)
         memory = 32 * pairs + 12 * rows * d + 16 * shape.n_items * d  # pairs of two epochs, their matrix; orders of items by factor
         return Cost(operations=steps * (22.0 * d + 400), bytes_moved=12.0 * pairs * self.epochs * d, memory=memory)
 
@@ -102,7 +103,7 @@ def _descend(method: Pairwise, pairs: sp.csr_array, training: Training) -> F32:
     groups = n_groups(n_users, n_items, factors.items.shape[1])
     for number in range(done + 1, method.epochs + 1):
         dealt = deal(positives, n_items, groups, rng, executor)
-        ranked = (factors.items, factors.bias) if method.exponent == 0 and method.choice.kind != VIOLATOR else None
+        ranked = (factors.items, factors.bias) if method.choice.kind == BY_RANK else None
         catalogues = executor.map(lambda members: catalogue(members, share[members], ranked), dealt.members)  # noqa: B023  used at once
         rates = _rates(method, 1 - (number - 1) / method.epochs)
         slope = epoch(factors, positives, dealt, catalogues, method.choice, rates, rng, executor)
@@ -174,7 +175,7 @@ def _finite(method: Pairwise, values: F32 | np.float32, when: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class PairwiseFoldIn(FoldIn):
-    """The last passes of the fit, for anyone's history: `PASSES` of them, items held fixed.
+    """The last passes of the fit, for anyone's history: `user_passes` of them, items held fixed.
 
     Parameters
     ----------
@@ -183,7 +184,8 @@ class PairwiseFoldIn(FoldIn):
     item_vectors : F32, shape (n_items, d + n_extra)
         The fixed side.
     n_drawn : int
-        Negatives are the first so many items: those of the fit.
+        Negatives are the first so many items: those of the fit. They are drawn as in the fit, but uniformly where that drew
+        by popularity, which a model does not keep.
     """
 
     method: Pairwise
@@ -194,18 +196,15 @@ class PairwiseFoldIn(FoldIn):
     def _fixed(self) -> tuple[F32, F32, Catalogue]:
         """Item vectors and biases as the kernels take them, and the negatives."""
         vectors, bias = _split(self.method, self.item_vectors)
-        return vectors, bias, catalogue(np.arange(self.n_drawn, dtype=np.int32), np.ones(self.n_drawn))
-
-    @property
-    def _choice(self) -> Choice:
-        """Uniform negatives, for WARP until one violates the margin."""
-        choice = self.method.choice
-        return choice if choice.kind == VIOLATOR else Choice(0, np.float32(0), 1)
+        ranked = (vectors, bias) if self.method.choice.kind == BY_RANK else None
+        return vectors, bias, catalogue(np.arange(self.n_drawn, dtype=np.int32), np.ones(self.n_drawn), ranked)
 
     def solve(self, histories: Histories, executor: Executor) -> F32:
         """Return the vectors, shape (B, d + n_extra)."""
         given = Positives(*histories.exclude, histories.weights)
-        users = solve_users(given, *self._fixed, self._choice, _rates(self.method, 1), passes=PASSES, executor=executor)
+        users = solve_users(
+            given, *self._fixed, self.method.choice, _rates(self.method, 1), passes=self.method.user_passes, executor=executor
+        )
         users = users[:, : self.method.embedding_dim]
         ones = np.ones((len(users), int(self.method.item_bias)), np.float32)
         return np.concatenate([users, ones], axis=1)
@@ -222,7 +221,9 @@ class PairwiseFoldIn(FoldIn):
         """Return the item's bias, and what the steps taken for each item of the history add to the score."""
         given = Positives(*history.exclude, history.weights)
         target = _widened(vector[None, : self.method.embedding_dim])[0]
-        parts = parts_of_user(given, *self._fixed, self._choice, _rates(self.method, 1), passes=PASSES, target=target)
+        parts = parts_of_user(
+            given, *self._fixed, self.method.choice, _rates(self.method, 1), passes=self.method.user_passes, target=target
+        )
         return {"item bias": float(vector[-1])} if self.method.item_bias else {}, parts
 
     def arrays(self) -> Mapping[str, Array]:
@@ -256,6 +257,6 @@ def _placed(method: Pairwise, pairs: sp.csr_array, users: F32, items: F32, n_new
     fresh = Positives(by_item.indptr.astype(np.int64), by_item.indices.astype(np.int32), np.empty(0, np.float32))
     vectors, bias = _split(method, items)
     people, seed = _widened(users[:, : method.embedding_dim]), int(training.rng.integers(1 << 62))
-    place_items(known, fresh, people, vectors, bias, _rates(method, 1), passes=PASSES, seed=seed, executor=executor)
+    place_items(known, fresh, people, vectors, bias, _rates(method, 1), passes=PLACING, seed=seed, executor=executor)
     _finite(method, vectors, "the update")
     return _joined(method, Factors(people[:0], vectors, bias))[1]

@@ -40,6 +40,7 @@ class WARP(Pairwise):
     reg_negative: float = param(0.001, "regularization of the negative item", low=0.0, high=1e6, search=(1e-5, 0.1, "log"))
     max_draws: int = param(30, "most negatives that are looked at in a step", low=1, high=100_000, search=(5, 200, "log"))
     item_bias: bool = param(True, "whether items have a bias")
+    user_passes: int = param(10, "passes over a history that end the fit and fold people in", low=1, high=10_000, search=(10, 60, "log"))
 
     @property
     def choice(self) -> Choice:
