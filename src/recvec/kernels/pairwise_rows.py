@@ -135,7 +135,7 @@ def _drawn(chunks, state, mine, seen, i, vectors, bias, catalogue, choice, x, mo
             apart = add_scaled(load(chunks, vectors, i * k + c), MINUS, load(chunks, vectors, j * k + c))
             gap += dot(load(chunks, mover, c), apart)
         if kind != VIOLATOR or gap < 1:
-            return state, j, hinge_slope(gap, trials, len(bias)) if kind == VIOLATOR else logistic_slope(gap)
+            return state, j, hinge_slope(gap, trials, len(members)) if kind == VIOLATOR else logistic_slope(gap)
     return state, np.int64(-1), np.float32(0)
 
 
