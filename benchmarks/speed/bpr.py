@@ -4,11 +4,11 @@
 
     python benchmarks/speed/bpr.py --peer-python PEERS/bin/python
 
-Time: whole fits of 20 epochs and 10 passes over users on the training part, negatives by popularity on both sides, and adaptive ones of ours
-beside them; the sides take turns. Ours ends with passes over the users, which are part of its time, and must give the
-same bits each time; implicit lets its threads overwrite each other, and does not. Quality: recall@20 on one tenth of the
-training rows held out at random, of both sides at several numbers of epochs, implicit with several learning rates.
-Compilation, reading and judging are left out. The test part is never read. Data: the folder that RECVEC_DATA names.
+Time: whole fits on the training part, 20 epochs, negatives by popularity on both sides, and adaptive ones of ours beside them;
+the sides take turns. Ours ends with 10 passes over the users, which are part of its time, and must give the same bits each
+time; implicit lets its threads overwrite each other, and does not. Quality: recall@20 on one tenth of the training rows held
+out at random, of both sides at several numbers of epochs, implicit with several learning rates. Compilation, reading and
+judging are left out. The test part is never read. Data: the folder that RECVEC_DATA names.
 """
 
 import argparse
