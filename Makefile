@@ -34,7 +34,7 @@ test: lint types check
 
 # Speed against other libraries, which get an environment of their own; the sides take turns.
 bench-peers: setup $(PEERS)/.installed
-	for name in als topk; do \
+	for name in als topk bpr; do \
 		$(BIN)/python benchmarks/speed/$$name.py --peer-python $(PEERS)/bin/python --repetitions $(REPETITIONS) || exit 1; \
 	done
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recvec.evaluation.protocol import cross_validate, evaluate
     from recvec.evaluation.report import Evaluation
     from recvec.models.als import ALS
+    from recvec.models.bpr import BPR
     from recvec.models.ease import EASE
     from recvec.models.item_knn import ItemKNN
     from recvec.models.popularity import Popularity
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from recvec.models.registry import method
     from recvec.models.rp3beta import RP3Beta
     from recvec.models.svd import SVD
+    from recvec.models.warp import WARP
     from recvec.retrieval.recommender import Recommender
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "ALS": "recvec.models.als",
+    "BPR": "recvec.models.bpr",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
@@ -51,6 +54,7 @@ _WHERE = {
     "Runtime": "recvec.contract",
     "SVD": "recvec.models.svd",
     "Split": "recvec.data.splits",
+    "WARP": "recvec.models.warp",
     "cross_validate": "recvec.evaluation.protocol",
     "differences": "recvec.evaluation.differences",
     "datasets": "recvec.data.sources",
@@ -68,8 +72,10 @@ _WHERE = {
 
 __all__ = [
     "ALS",
+    "BPR",
     "EASE",
     "SVD",
+    "WARP",
     "Dataset",
     "Evaluation",
     "InputError",

@@ -21,6 +21,9 @@ METHODS = [
     rv.SVD(embedding_dim=16, task="rating"),
     rv.ALS(embedding_dim=16),
     rv.ALS(embedding_dim=12, epochs=3, solver="cholesky"),
+    rv.BPR(embedding_dim=16, epochs=20),
+    rv.BPR(embedding_dim=12, epochs=8, negatives="uniform", item_bias=False),
+    rv.WARP(embedding_dim=16, epochs=10, max_draws=10),
 ]
 
 
@@ -152,7 +155,9 @@ def test_without_the_new_rows_everyone_is_solved_again(method: Method, grown: Gr
     assert np.array_equal(model.user_vectors, model.queries(histories=histories(method, grown.after)))
 
 
-@pytest.mark.parametrize("learner", [m for m in METHODS if m.name in ("svd", "als") and value(m) == "weight"], ids=lambda m: str(m)[:20])
+@pytest.mark.parametrize(
+    "learner", [m for m in METHODS if m.name in ("svd", "als", "bpr", "warp") and value(m) == "weight"], ids=lambda m: str(m)[:20]
+)
 def test_new_users_and_items_are_found_as_after_a_fit(learner: Method, more: Grown, sample: Dataset) -> None:
     """Hide one row in ten of new users and of new items, and rank it: within 15 % of the fit, and far above none."""
     rows = more.after.interactions

@@ -347,3 +347,23 @@ def lowest_bit(typing, bits):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.uint64), generate
+
+
+@_intrinsic
+def prefetch(typing, chunks, matrix, row):
+    """``prefetch(chunks, matrix, row)``: ask for the row that `load` will read, and go on without it."""
+    _check(matrix)
+    count = len(chunks)
+
+    def generate(context, builder, signature, arguments):
+        _, matrix_value, row_value = arguments
+        base = _address(context, builder, matrix, matrix_value, row_value, LANES * count)
+        pointer = ir.PointerType(ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [pointer, _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for at in range(count):
+            address = builder.bitcast(builder.gep(base, [ir.Constant(_INT, at)]), pointer)
+            builder.call(function, [address, *(ir.Constant(_INT, n) for n in (0, 3, 1))])  # to read, to keep, data
+        return context.get_dummy_value()
+
+    return types.void(chunks, matrix, types.intp), generate

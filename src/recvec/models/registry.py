@@ -13,6 +13,8 @@ _WHERE: dict[str, tuple[str, str]] = {
     "random": ("recvec.models.random", "Random"),
     "svd": ("recvec.models.svd", "SVD"),
     "als": ("recvec.models.als", "ALS"),
+    "bpr": ("recvec.models.bpr", "BPR"),
+    "warp": ("recvec.models.warp", "WARP"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),
