@@ -94,7 +94,9 @@ def run_ours(
         options_of_few = options | ({"solver": solver} if options.get("solver", "auto") == "auto" else {})
         solve_few = FixedSide.of(items[:99], items[:99].T @ items[:99] + np.eye(items.shape[1], dtype=np.float32), executor=executor)
         clipped = WeightedRows(few.indptr, few.indices.clip(max=98), quadratic, linear)
-        solve(users[:8], clipped, solve_few, np.ones(8, np.float32), executor=executor, **options_of_few)  # compiles, or reads the compiled code
+        solve(
+            users[:8], clipped, solve_few, np.ones(8, np.float32), executor=executor, **options_of_few
+        )  # compiles, or reads the compiled code
     seconds = []
     for _ in range(epochs):
         begin = time.perf_counter()

@@ -118,16 +118,28 @@ def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, tot
 
 @compiled
 def _add_entries_wide(spans, indices, quadratic, linear, fixed, share, x, total):
-    """Do what `_add_entries` does, one entry at a time, for vectors too long for the registers."""
+    """Do what `_add_entries` does, for vectors too long for the registers."""
     for t in range(len(spans) - 1):
         for u in range(len(x)):
-            for e in range(spans[t, u], spans[t + 1, u]):
-                i, s = np.uint64(indices[e]), np.float32(0)
-                for a in range(fixed.shape[1]):
-                    s += x[u, a] * fixed[i, a]
+            first, last = spans[t, u], spans[t + 1, u]
+            fours = last - (last - first) % 4
+            for e in range(first, fours, 4):
+                i0, i1, i2, i3 = four(indices, e)
+                y0, y1, y2, y3 = fixed[np.uint64(i0)], fixed[np.uint64(i1)], fixed[np.uint64(i2)], fixed[np.uint64(i3)]
+                s0 = s1 = s2 = s3 = np.float32(0)
+                for a in range(x.shape[1]):
+                    s0, s1, s2, s3 = s0 + x[u, a] * y0[a], s1 + x[u, a] * y1[a], s2 + x[u, a] * y2[a], s3 + x[u, a] * y3[a]
+                w0, w1 = share * linear[e] - quadratic[e] * s0, share * linear[e + 1] - quadratic[e + 1] * s1
+                w2, w3 = share * linear[e + 2] - quadratic[e + 2] * s2, share * linear[e + 3] - quadratic[e + 3] * s3
+                for a in range(x.shape[1]):
+                    total[u, a] += w0 * y0[a] + w1 * y1[a] + w2 * y2[a] + w3 * y3[a]
+            for e in range(fours, last):
+                y, s = fixed[np.uint64(indices[e])], np.float32(0)
+                for a in range(x.shape[1]):
+                    s += x[u, a] * y[a]
                 w = share * linear[e] - quadratic[e] * s
-                for a in range(fixed.shape[1]):
-                    total[u, a] += w * fixed[i, a]
+                for a in range(x.shape[1]):
+                    total[u, a] += w * y[a]
 
 
 @compiled

@@ -112,8 +112,9 @@ class ALS(Method):
         people = np.flatnonzero(np.diff(fresh.indptr))
         much = np.add.reduceat(fresh.data, fresh.indptr[people]) > MUCH * np.asarray(by_user.sum(axis=1))[people]
         known = _fixed(self, items, executor)
-        for some, solver in ((people[much], "cholesky"), (people[~much], "cg")):
-            users[some] = _solve(replace(self, cg_steps=NEARLY), users[some], by_user[some], known, executor, solver)
+        nearly = replace(self, cg_steps=NEARLY)
+        for some, solver in ((people[much], "cholesky"), (people[~much], "cholesky" if self.solver == "cholesky" else "cg")):
+            users[some] = _solve(nearly, users[some], by_user[some], known, executor, solver)
         return replace(model, user_vectors=users, item_vectors=items, fold_in=LeastSquaresFoldIn(self, items))
 
     def restore(self, state: State) -> DotModel:
