@@ -89,14 +89,7 @@ def run_ours(
         return solve(start, rows, side, reg, executor=executor, **options)
 
     users, items = start
-    few = WeightedRows(train.indptr[:9], train.indices, quadratic, linear)
-    for solver in ("cg", "cholesky"):
-        options_of_few = options | ({"solver": solver} if options.get("solver", "auto") == "auto" else {})
-        solve_few = FixedSide.of(items[:99], items[:99].T @ items[:99] + np.eye(items.shape[1], dtype=np.float32), executor=executor)
-        clipped = WeightedRows(few.indptr, few.indices.clip(max=98), quadratic, linear)
-        solve(
-            users[:8], clipped, solve_few, np.ones(8, np.float32), executor=executor, **options_of_few
-        )  # compiles, or reads the compiled code
+    _warm_up(users.shape[1], executor, options)
     seconds = []
     for _ in range(epochs):
         begin = time.perf_counter()
@@ -106,6 +99,16 @@ def run_ours(
         if kept is not None:
             kept.append((users, items))
     return seconds
+
+
+def _warm_up(d: int, executor: Threads, options: dict[str, Any]) -> None:
+    """Compile what a run may use, or read the compiled code: both solvers that "auto" chooses between."""
+    vectors = start_factors((8, 8), d)[0]
+    side = FixedSide.of(vectors, np.eye(d, dtype=np.float32), executor=executor)
+    one = np.ones(8, np.float32)
+    rows = WeightedRows(np.arange(9, dtype=np.int32), np.arange(8, dtype=np.int32), one, one)
+    for solver in ("cg", "cholesky") if options.get("solver", "auto") == "auto" else (options["solver"],):
+        solve(vectors, rows, side, one, executor=executor, **options | {"solver": solver})
 
 
 def loss(train: sparse.csr_matrix, users: F32, items: F32, objective: Objective) -> float:

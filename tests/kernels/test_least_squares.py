@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from recvec.contract.runtime import Threads
 from recvec.errors import DivergedError
 from recvec.kernels import blocks, conjugate_gradient
-from recvec.kernels.least_squares import WeightedRows, gramian, half_step
+from recvec.kernels.least_squares import FixedSide, WeightedRows, chosen, gramian, half_step, solve
 
 WIDTHS = (1, 10, 16, 33, 64, 128, 300)
 SOLVERS = ("cg", "cholesky", "ials++")
@@ -232,3 +232,65 @@ def test_gramian(n, d):
     expected = vectors.astype(np.float64).T @ vectors
     for threads in (1, 2):
         assert_close(gramian(vectors, executor=Threads(threads)), expected, 1e-5)
+
+
+def test_rows_of_every_length_with_repeated_vectors_and_little_regularization():
+    """Lengths around the width, where the exact solver turns from its dual to its primal system; items alike in pairs."""
+    rng, d = np.random.default_rng(8), 32
+    lengths = [1, 2, 31, 32, 33, 200, 600]
+    fixed = rng.standard_normal((700, d)).astype(np.float32)
+    fixed[1::2] = fixed[::2]
+    indices = np.concatenate([np.sort(rng.permutation(700)[:n]) for n in lengths]).astype(np.int32)
+    weights = (rng.random(len(indices)) + 0.1).astype(np.float32)
+    rows = WeightedRows(np.concatenate(([0], np.cumsum(lengths))), indices, weights, weights)
+    gram, reg = np.float32(1e-3) * gramian(fixed, executor=ONE), np.full(len(lengths), 1e-3, np.float32)
+    x = half_step(np.zeros((7, d), np.float32), rows, fixed, gram, reg, solver="cholesky", executor=ONE)
+    for row, expected in zip(x, dense(rows, fixed, gram, reg), strict=True):
+        assert_close(row, expected, 1e-3)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "ials++"])
+@pytest.mark.parametrize("zero", [True, False])
+def test_weights_at_and_below_zero_are_solved_too(solver, zero):
+    """The objective of implicit with confidence 1 has weights of zero; the dual system has no place for them."""
+    start, rows, fixed, gram, reg = problem(6, 30, 50, 16)
+    rows.quadratic[::3] *= 0 if zero else -0.01
+    x = start
+    for _ in range(1 if solver == "cholesky" else 80):
+        x = half_step(x, rows, fixed, gram, reg, solver=solver, block_size=8, executor=ONE)
+    assert_close(x, dense(rows, fixed, gram, reg), 1e-3)
+
+
+@settings(max_examples=20)
+@given(problems, st.sampled_from((16, 32, 64)))
+def test_sweeps_over_blocks_lower_the_loss_and_reach_the_dense_solution(given_problem, size):
+    start, rows, fixed, gram, reg = given_problem
+    start[np.diff(rows.indptr) == 0] = 0
+    x, before = start, losses(start, rows, fixed, gram, reg)
+    for _ in range(40):
+        x = half_step(x, rows, fixed, gram, reg, solver="ials++", block_size=size, executor=ONE)
+        after = losses(x, rows, fixed, gram, reg)
+        assert (after <= before + 1e-4 * (np.abs(before) + np.abs(after))).all()
+        before = after
+    least = losses(dense(rows, fixed, gram, reg), rows, fixed, gram, reg)
+    assert (after <= least + 1e-2 * np.abs(least) + 1e-6).all()
+
+
+def test_one_block_of_all_coordinates_is_the_exact_solution():
+    start, rows, fixed, gram, reg = problem(9, 30, 90, 48, density=0.8)
+    exact, swept = (half_step(start, rows, fixed, gram, reg, solver=s, block_size=64, executor=ONE) for s in ("cholesky", "ials++"))
+    assert_close(swept, exact, 1e-5)
+
+
+def test_a_side_that_was_turned_before_gives_the_same_bits():
+    start, rows, fixed, gram, reg = problem(9, 30, 90, 16)
+    side = FixedSide.of(fixed, gram, executor=ONE)
+    for solver in SOLVERS:
+        expected = half_step(start, rows, fixed, gram, reg, solver=solver, cg_steps=2, executor=ONE)
+        np.testing.assert_array_equal(solve(start, rows, side, reg, solver=solver, executor=ONE), expected)
+
+
+@pytest.mark.parametrize(("length", "d", "expected"), [(30, 64, "cg"), (300, 64, "cg"), (3, 1024, "cholesky"), (3000, 1024, "cg")])
+def test_few_entries_of_long_vectors_are_solved_exactly(length, d, expected):
+    indptr = np.arange(11) * length
+    assert chosen(indptr, d, cg_steps=2, block_size=64) == expected

@@ -16,6 +16,7 @@ Source of the objective: Hu, Koren, Volinsky, "Collaborative filtering for impli
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -81,6 +82,12 @@ class FixedSide:
         """Turn the vectors of the fixed side (m, d); `gram` (d, d) is as in `half_step`. Cost: ``2 m d^2`` and an `eigh`."""
         basis, spectrum = executor.map(_eigenbasis, [gram])[0]  # through the executor: BLAS on one thread
         return cls(basis, spectrum, _turn(fixed, basis, executor))
+
+    @cached_property
+    def square(self) -> F32:
+        """The mean square of each coordinate, (width,): that of an average entry."""
+        square: F32 = np.einsum("ij,ij->j", self.turned, self.turned) / np.float32(max(1, len(self.turned)))
+        return square
 
 
 def half_step(
@@ -230,12 +237,11 @@ def _solver(name: Solver, rows: WeightedRows, side: FixedSide, reg: F32, cg_step
     """Return what solves one block of rows."""
     turned, spectrum, d = side.turned, side.spectrum, len(side.basis)
     width, entries = turned.shape[1], (rows.indices, rows.quadratic, rows.linear)
-    square = np.einsum("ij,ij->j", turned, turned) / np.float32(max(1, len(turned)))  # of an average entry
     tile, group = schedule(turned, len(rows.indices) / max(1, len(reg)))
     chunks = (0,) * (width // LANES) if width <= UNROLLED else None
 
     def conjugate_gradient(at: slice, indptr: I64, x: F32) -> None:
-        improve(chunks, tile, group, indptr, *entries, turned, spectrum, square, reg[at], cg_steps, x)
+        improve(chunks, tile, group, indptr, *entries, turned, spectrum, side.square, reg[at], cg_steps, x)
 
     def exact(at: slice, indptr: I64, x: F32) -> None:
         solve_exactly(indptr, *entries, turned, spectrum, reg[at], d, x)

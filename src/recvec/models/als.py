@@ -12,14 +12,17 @@ the stored vector. Start: N(0, (0.1 / sqrt(d))^2).
 By default a0 is not a number but a balance: all pairs together weigh `BALANCE` times the observed ones. The same a0
 that is right for a dense table is ruinous for a sparse one; the balance carries over (docs/decisions/0009).
 
-Shapes: users (n_users, d), items (n_items, d). Cost of an epoch: 8 nnz d (cg_steps + 1) + 4 (n_users + n_items) d^2.
+Shapes: users (n_users, d), items (n_items, d). Cost of an epoch by conjugate gradient: 8 nnz d (cg_steps + 1) + 4 (n_users
++ n_items) d^2. `solver` is "cg", "cholesky" (exact), "ials++" (blocks of coordinates), or "auto": in each half-step conjugate
+gradient, or the exact solver where that costs no more, as it does for few entries a row and long vectors
+(`least_squares.chosen`).
 A user or item without interactions has the zero vector: it scores 0 everywhere.
 
 An update solves, with old items as they are: new users, then new items, then everyone who has new interactions. Those
 whose history has grown by more than `MUCH` of its weight are solved exactly, the others by `NEARLY` warm steps; all
 other users keep their vectors. Solving touched items again as well cost twice the time and gained nothing measurable
-(benchmarks/accuracy/update.py). Cost: 8 nnz d (NEARLY + 1) over the users with new interactions, 2 nnz d^2 + n d^3 / 3
-over those solved exactly.
+(benchmarks/accuracy/update.py). Cost: 8 nnz d (NEARLY + 1) over the users with new interactions, and the exact solution
+of those whose history has grown much (`kernels.exact_rows`).
 
 Sources: Hu, Koren, Volinsky, ICDM 2008; Rendle, Krichene, Zhang, Koren, "Revisiting the performance of iALS on item
 recommendation benchmarks", RecSys 2022 (count-scaled regularization, start).
@@ -51,7 +54,7 @@ from recvec.contract import (
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
-from recvec.errors import DivergedError
+from recvec.errors import DivergedError, ValueRangeError
 from recvec.kernels.least_squares import FixedSide, WeightedRows, gramian, solve
 from recvec.types import F32, F64, Array, Executor
 
@@ -86,6 +89,10 @@ class ALS(Method):
         """Settle the weight of unobserved pairs, then alternate."""
         by_user = dataset.matrix()  # (n_users, n_items)
         mean_weight = float(by_user.data.sum(dtype=np.float64)) / (dataset.n_users * dataset.n_items)  # over all pairs
+        if not mean_weight > 0:
+            raise ValueRangeError(
+                "all weights are 0, which leaves als nothing to learn from; allowed: some above 0; correct column 'weight'"
+            )
         method = replace(self, unobserved_weight=self.unobserved_weight or BALANCE * mean_weight)
         users, items = _alternate(method, by_user, training)
         return DotModel(
