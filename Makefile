@@ -37,6 +37,7 @@ bench-peers: setup $(PEERS)/.installed
 	for name in als topk bpr; do \
 		$(BIN)/python benchmarks/speed/$$name.py --peer-python $(PEERS)/bin/python --repetitions $(REPETITIONS) || exit 1; \
 	done
+	$(BIN)/python benchmarks/speed/als_curve.py --peer-python $(PEERS)/bin/python
 
 $(PEERS)/.installed: benchmarks/speed/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)

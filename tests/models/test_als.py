@@ -2,8 +2,10 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 import recvec as rv
+from recvec.errors import ValueRangeError
 from recvec.models.als import BALANCE
 
 
@@ -23,10 +25,11 @@ def test_the_objective_goes_down_with_every_epoch(sample: rv.Dataset) -> None:
     assert losses == sorted(losses, reverse=True)
 
 
-def test_conjugate_gradient_ends_where_the_exact_solver_ends(sample: rv.Dataset) -> None:
-    exact, iterative = (rv.ALS(embedding_dim=8, epochs=15, solver=s) for s in ("cholesky", "cg"))
-    one, other = (objective(m.fit(sample), sample, m) for m in (exact, iterative))
-    assert abs(one - other) < 2e-3 * one
+def test_every_solver_ends_where_the_exact_one_ends(sample: rv.Dataset) -> None:
+    exact, *others = (rv.ALS(embedding_dim=24, epochs=15, solver=s, block_size=16) for s in ("cholesky", "cg", "ials++"))
+    least = objective(exact.fit(sample), sample, exact)
+    for method in others:
+        assert abs(objective(method.fit(sample), sample, method) - least) < 4e-3 * least
 
 
 def test_users_are_at_the_minimum_given_the_items(sample: rv.Dataset) -> None:
@@ -59,3 +62,46 @@ def test_the_default_weight_of_unobserved_pairs_is_a_balance(sample: rv.Dataset)
     pairs = sample.n_users * sample.n_items
     assert np.isclose(model.method.unobserved_weight * pairs, BALANCE * len(sample.interactions))
     assert rv.ALS(embedding_dim=4, epochs=1, unobserved_weight=0.3).fit(sample).method.unobserved_weight == 0.3
+
+
+def odd(weights: dict[tuple[int, int], float]) -> rv.Dataset:
+    """Six users and nine items, each known by an entry of weight 1, but for those given."""
+    rows = {(u, i): 1.0 for u in range(6) for i in range(9) if (u + i) % 4 == 0} | weights
+    users, items = zip(*rows, strict=True)
+    return rv.read(pl.DataFrame({"user_id": users, "item_id": items, "weight": list(rows.values())}))
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg", "cholesky", "ials++"])
+def test_vectors_longer_than_either_side(solver: str) -> None:
+    data = odd({})
+    model = rv.ALS(embedding_dim=40, solver=solver).fit(data)
+    assert model.user_vectors.shape == (6, 40)
+    assert np.isfinite(model.user_vectors).all()
+    assert np.array_equal(model.queries(histories=data.histories()), model.user_vectors)
+    scores = model.user_vectors @ model.item_vectors.T
+    known = data.matrix().toarray() > 0
+    assert scores[known].min() > scores[~known].max()
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg", "cholesky", "ials++"])
+def test_one_user_with_all_items(solver: str) -> None:
+    data = odd({(2, i): 1.0 for i in range(9)})
+    assert np.isfinite(rv.ALS(embedding_dim=4, solver=solver).fit(data).user_vectors).all()
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg", "cholesky", "ials++"])
+def test_empty_users_and_items_in_the_middle_have_zero_vectors(solver: str) -> None:
+    data = odd({})
+    rows = data.interactions
+    kept = data.with_interactions(rows.take(np.flatnonzero((rows.users != 3) & (rows.items != 4))))
+    model = rv.ALS(embedding_dim=4, solver=solver).fit(kept)
+    assert not model.user_vectors[3].any()
+    assert not model.item_vectors[4].any()
+    assert np.isfinite(model.user_vectors).all()
+    assert np.isfinite(model.item_vectors).all()
+
+
+def test_weights_that_are_all_zero_are_refused() -> None:
+    data = rv.read(pl.DataFrame({"user_id": [0, 1, 2], "item_id": [0, 1, 0], "weight": [0.0] * 3}))
+    with pytest.raises(ValueRangeError, match="all weights are 0"):
+        rv.ALS(embedding_dim=4).fit(data)

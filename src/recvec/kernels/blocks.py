@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recvec.types import I32, I64
+from recvec.types import F64, I32, I64
 
 N_BLOCKS = 32  # enough to balance a few threads; more would share less of what they read
 BLOCK_COST = 1 << 22  # multiply-adds below which a block of its own does not pay
@@ -25,8 +25,12 @@ def balanced_blocks(indptr: I64 | I32, *, per_entry: int, per_row: int, least: i
     list of (int, int)
         First row and row after the last of each range.
     """
-    n = len(indptr) - 1
-    cost = (indptr - indptr[0]).astype(np.int64) * per_entry + np.arange(n + 1) * per_row
+    return blocks_of_cost(np.diff(indptr).astype(np.int64) * per_entry + per_row, least=least)
+
+
+def blocks_of_cost(costs: I64 | F64, *, least: int = 1) -> list[tuple[int, int]]:
+    """Cut rows of given costs (n,), in multiply-adds, as `balanced_blocks` does."""
+    n, cost = len(costs), np.concatenate(([0], np.cumsum(costs)))
     n_blocks = int(max(1, least, min(N_BLOCKS, cost[-1] // BLOCK_COST)))
     cuts = np.searchsorted(cost, cost[-1] * np.arange(1, n_blocks) // n_blocks)
     edges = np.unique(np.concatenate(([0], cuts, [n])))

@@ -12,14 +12,17 @@ the stored vector. Start: N(0, (0.1 / sqrt(d))^2).
 By default a0 is not a number but a balance: all pairs together weigh `BALANCE` times the observed ones. The same a0
 that is right for a dense table is ruinous for a sparse one; the balance carries over (docs/decisions/0009).
 
-Shapes: users (n_users, d), items (n_items, d). Cost of an epoch: 8 nnz d (cg_steps + 1) + 4 (n_users + n_items) d^2.
+Shapes: users (n_users, d), items (n_items, d). Cost of an epoch by conjugate gradient: 8 nnz d (cg_steps + 1) + 4 (n_users
++ n_items) d^2. `solver` is "cg", "cholesky" (exact), "ials++" (blocks of coordinates), or "auto": in each half-step conjugate
+gradient, or the exact solver where that costs no more, as it does for few entries a row and long vectors
+(`least_squares.chosen`).
 A user or item without interactions has the zero vector: it scores 0 everywhere.
 
 An update solves, with old items as they are: new users, then new items, then everyone who has new interactions. Those
 whose history has grown by more than `MUCH` of its weight are solved exactly, the others by `NEARLY` warm steps; all
 other users keep their vectors. Solving touched items again as well cost twice the time and gained nothing measurable
-(benchmarks/accuracy/update.py). Cost: 8 nnz d (NEARLY + 1) over the users with new interactions, 2 nnz d^2 + n d^3 / 3
-over those solved exactly.
+(benchmarks/accuracy/update.py). Cost: 8 nnz d (NEARLY + 1) over the users with new interactions, and the exact solution
+of those whose history has grown much (`kernels.exact_rows`).
 
 Sources: Hu, Koren, Volinsky, ICDM 2008; Rendle, Krichene, Zhang, Koren, "Revisiting the performance of iALS on item
 recommendation benchmarks", RecSys 2022 (count-scaled regularization, start).
@@ -27,6 +30,7 @@ recommendation benchmarks", RecSys 2022 (count-scaled regularization, start).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -50,9 +54,9 @@ from recvec.contract import (
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
-from recvec.errors import DivergedError
-from recvec.kernels.least_squares import WeightedRows, gramian, half_step
-from recvec.types import F32, F64, Array
+from recvec.errors import DivergedError, ValueRangeError
+from recvec.kernels.least_squares import FixedSide, WeightedRows, gramian, solve
+from recvec.types import F32, F64, Array, Executor
 
 BALANCE = 10.0  # weight of all pairs over that of the observed ones; chosen on validation parts, benchmarks/tuning
 MUCH = 0.05  # share of new weight in a history from which an update solves it exactly
@@ -77,13 +81,18 @@ class ALS(Method):
         search=(1e-3, 1.0, "log"),
     )
     reg_exponent: float = param(1.0, "exponent of the counts in the regularization", low=0.0, high=1.0, search=(0.0, 1.0))
-    solver: str = param("cg", "solver of each half-step", choices=("cg", "cholesky"))
+    solver: str = param("auto", "solver of each half-step; auto: by cost", choices=("auto", "cg", "cholesky", "ials++"))
     cg_steps: int = param(2, "steps of conjugate gradient", low=1, high=100)
+    block_size: int = param(64, "coordinates in a block of ials++", low=16, high=256, search=(32, 128, "log"))
 
     def _fit(self, dataset: Dataset, training: Training) -> DotModel:
         """Settle the weight of unobserved pairs, then alternate."""
         by_user = dataset.matrix()  # (n_users, n_items)
         mean_weight = float(by_user.data.sum(dtype=np.float64)) / (dataset.n_users * dataset.n_items)  # over all pairs
+        if not mean_weight > 0:
+            raise ValueRangeError(
+                "all weights are 0, which leaves als nothing to learn from; allowed: some above 0; correct column 'weight'"
+            )
         method = replace(self, unobserved_weight=self.unobserved_weight or BALANCE * mean_weight)
         users, items = _alternate(method, by_user, training)
         return DotModel(
@@ -96,20 +105,23 @@ class ALS(Method):
 
     def _update(self, model: DotModel, dataset: Dataset, new: Interactions | None, training: Training) -> DotModel:
         """Place new items, then solve the users who have new interactions."""
-        by_user, runtime = dataset.matrix(), training.runtime
+        by_user, executor = dataset.matrix(), training.runtime.executor
         fresh = by_user if new is None else dataset.with_interactions(new).matrix()
         users, items = lengthened(model.user_vectors, dataset.n_users), lengthened(model.item_vectors, dataset.n_items)
         if dataset.n_items > model.n_items:
             by_item = sp.csr_array(fresh[:, model.n_items :].T.tocsr())  # (n_new, n_users)
             first = np.unique(by_item.indices[by_item.indices >= model.n_users])  # new users, to be known before their items are
             if len(first):
-                users[first] = _solve(self, users[first], by_user[first], items, runtime, solver="cholesky")
-            items[model.n_items :] = _solve(self, items[model.n_items :], by_item, users, runtime, solver="cholesky")
+                users[first] = _solve(self, users[first], by_user[first], _fixed(self, items, executor), executor, solver="cholesky")
+            items[model.n_items :] = _solve(
+                self, items[model.n_items :], by_item, _fixed(self, users, executor), executor, solver="cholesky"
+            )
         people = np.flatnonzero(np.diff(fresh.indptr))
-        mine, gram = by_user[people], gramian(items, executor=runtime.executor)
-        much = np.add.reduceat(fresh.data, fresh.indptr[people]) > MUCH * np.add.reduceat(mine.data, mine.indptr[:-1])
-        users[people] = _solve(replace(self, cg_steps=NEARLY), users[people], mine, items, runtime, gram=gram)
-        users[people[much]] = _solve(self, users[people[much]], mine[np.flatnonzero(much)], items, runtime, solver="cholesky", gram=gram)
+        much = np.add.reduceat(fresh.data, fresh.indptr[people]) > MUCH * np.asarray(by_user.sum(axis=1))[people]
+        known = _fixed(self, items, executor)
+        nearly = replace(self, cg_steps=NEARLY)
+        for some, solver in ((people[much], "cholesky"), (people[~much], "cholesky" if self.solver == "cholesky" else "cg")):
+            users[some] = _solve(nearly, users[some], by_user[some], known, executor, solver)
         return replace(model, user_vectors=users, item_vectors=items, fold_in=LeastSquaresFoldIn(self, items))
 
     def restore(self, state: State) -> DotModel:
@@ -133,40 +145,37 @@ def _alternate(method: ALS, by_user: sp.csr_array, training: Training) -> tuple[
         users, items = arrays["user_vectors"], arrays["item_vectors"]
     else:
         users, items = (_start(n, method.embedding_dim, training.rng) for n in by_user.shape)
+    executor = training.runtime.executor
     for epoch in range(done + 1, method.epochs + 1):
-        users = _solve(method, users, by_user, items, training.runtime)
-        items = _solve(method, items, by_item, users, training.runtime)
+        users = _solve(method, users, by_user, _fixed(method, items, executor), executor)
+        items = _solve(method, items, by_item, _fixed(method, users, executor), executor)
         if not np.isfinite(items).all():
             raise DivergedError(f"als left the finite numbers in epoch {epoch}; raise reg (it is {method.reg:g})")
         training.end_epoch(epoch, users, items)
-    return _solve(method, users, by_user, items, training.runtime, solver="cholesky"), items
+    return _solve(method, users, by_user, _fixed(method, items, executor), executor, solver="cholesky"), items
 
 
 def _start(n: int, d: int, rng: np.random.Generator) -> F32:
     return rng.standard_normal((n, d), dtype=np.float32) * np.float32(0.1 / np.sqrt(d))
 
 
-def _solve(
-    method: ALS,
-    start: F32,
-    entries: sp.csr_array,
-    fixed: F32,
-    runtime: Runtime,
-    solver: str | None = None,
-    gram: F32 | None = None,
-) -> F32:
-    """Return the vectors that minimize L for the rows of `entries`, the other side held `fixed`; `gram` is its Gramian, if known."""
-    a0 = np.float32(method.unobserved_weight)
-    reg = _regularization(method, np.diff(entries.indptr), len(fixed))
-    return half_step(
+def _fixed(method: ALS, vectors: F32, executor: Executor, gram: F32 | None = None) -> FixedSide:
+    """Return one side as it is held fixed; `gram` is its Gramian, if known."""
+    gram = gramian(vectors, executor=executor) if gram is None else gram
+    return FixedSide.of(vectors, np.float32(method.unobserved_weight) * gram, executor=executor)
+
+
+def _solve(method: ALS, start: F32, entries: sp.csr_array, fixed: FixedSide, executor: Executor, solver: str | None = None) -> F32:
+    """Return the vectors that minimize L for the rows of `entries`, the other side held fixed."""
+    return solve(
         start,
         WeightedRows(entries.indptr, entries.indices, entries.data, entries.data),
         fixed,
-        a0 * (gramian(fixed, executor=runtime.executor) if gram is None else gram),
-        reg.astype(np.float32),
+        _regularization(method, np.diff(entries.indptr), len(fixed.turned)).astype(np.float32),
         solver=solver or method.solver,  # type: ignore[arg-type]
         cg_steps=method.cg_steps,
-        executor=runtime.executor,
+        block_size=method.block_size,
+        executor=executor,
     )
 
 
@@ -195,7 +204,12 @@ class LeastSquaresFoldIn(FoldIn):
         """Return the exact solutions, shape (B, d)."""
         known = needs_history(self.method.name, histories).matrix()
         start = np.zeros((known.shape[0], self.item_vectors.shape[1]), np.float32)
-        return _solve(self.method, start, known, self.item_vectors, Runtime(), solver="cholesky")
+        return _solve(self.method, start, known, self.fixed, Runtime().executor, solver="cholesky")
+
+    @cached_property
+    def fixed(self) -> FixedSide:
+        """The items as they are held fixed, made at the first fold-in."""
+        return _fixed(self.method, self.item_vectors, Runtime().executor)
 
     def item_queries(self, features: pl.DataFrame) -> F32:
         """See `FoldIn.item_queries`."""
