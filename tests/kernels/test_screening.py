@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recvec.contract.runtime import Threads
 from recvec.kernels import screening
-from recvec.kernels.simd import multiplies_bytes
+from recvec.kernels.byte_tiles import multiplies_bytes
 from recvec.kernels.topk import _dot, top_k, top_k_by
 from tests.kernels.test_topk import assert_same, exclusions, reference, whole_numbers
 

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recvec.kernels.byte_tiles import QUERIES, TILE_ITEMS, add_bytes, lowest_bit, multiplies_bytes, reaching, tile_of
 from recvec.kernels.compiled import compiled, compiled_exactly
 from recvec.kernels.shortlist import contains, empty_lists, keep_largest, key_of, largest, score_of
-from recvec.kernels.simd import QUERIES, TILE_ITEMS, add_bytes, lowest_bit, multiplies_bytes, reaching, tile_of
 from recvec.types import F32, I8, I32, I64, Array, Executor
 
 BYTE = 127  # largest whole number

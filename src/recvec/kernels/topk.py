@@ -17,8 +17,8 @@ import numpy as np
 from recvec.errors import ValueRangeError
 from recvec.kernels import screening
 from recvec.kernels.arguments import Lists, allowed_rows, check_matrix, checked_lists
+from recvec.kernels.byte_tiles import TILE_ITEMS
 from recvec.kernels.shortlist import empty_lists, largest, offer, read
-from recvec.kernels.simd import TILE_ITEMS
 from recvec.types import F32, I32, I64, Executor
 
 QUERY_BLOCK = 512  # queries of a task: BLAS is 15 % slower at 256
