@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recvec.evaluation.protocol import cross_validate, evaluate
     from recvec.evaluation.report import Evaluation
     from recvec.models.als import ALS
+    from recvec.models.als_explicit import ALSExplicit
     from recvec.models.ease import EASE
     from recvec.models.item_knn import ItemKNN
     from recvec.models.popularity import Popularity
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "ALS": "recvec.models.als",
+    "ALSExplicit": "recvec.models.als_explicit",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
@@ -70,6 +72,7 @@ __all__ = [
     "ALS",
     "EASE",
     "SVD",
+    "ALSExplicit",
     "Dataset",
     "Evaluation",
     "InputError",

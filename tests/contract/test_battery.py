@@ -46,6 +46,8 @@ CASES = [
     Case(rv.SVD(embedding_dim=16, task="rating"), learns_blocks=False),
     Case(rv.ALS(embedding_dim=16), floor=0.370),
     Case(rv.ALS(embedding_dim=20, epochs=3, solver="cholesky")),
+    Case(rv.ALSExplicit(embedding_dim=8, epochs=4), learns_blocks=False),
+    Case(rv.ALSExplicit(embedding_dim=8, epochs=4, pattern_weight=0.1), learns_blocks=False),
     Case(rv.EASE(embedding_dim=16), floor=0.356),
     Case(rv.EASE(embedding_dim=16, n_neighbours=50), floor=0.327),
     Case(rv.RP3Beta(embedding_dim=16), floor=0.284),

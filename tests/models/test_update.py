@@ -21,6 +21,8 @@ METHODS = [
     rv.SVD(embedding_dim=16, task="rating"),
     rv.ALS(embedding_dim=16),
     rv.ALS(embedding_dim=12, epochs=3, solver="cholesky"),
+    rv.ALSExplicit(embedding_dim=8, epochs=3),
+    rv.ALSExplicit(embedding_dim=8, epochs=3, pattern_weight=0.1),
 ]
 
 
