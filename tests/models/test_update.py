@@ -1,5 +1,6 @@
 """What an update promises: old rows stay, the new ones are there, and folding in still agrees with what is stored."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -182,9 +183,10 @@ def test_new_items_of_random_are_drawn_anew(more: Grown) -> None:
     assert not same_bits(model, before.method.update(before, more.after, new=more.new, rng=1))
 
 
-def test_ratings_of_new_items_are_predicted(more: Grown) -> None:
+@pytest.mark.parametrize("learner", [m for m in METHODS if value(m) == "rating"], ids=lambda m: str(m)[:20])
+def test_ratings_of_new_items_are_predicted(learner: Method, more: Grown) -> None:
     """The error on what both have seen is that of a fit, and predictions stay on the scale of old and new ratings."""
-    method = rv.SVD(embedding_dim=8, task="rating")
+    method = replace(learner, embedding_dim=8)
     _, model = updated(method, more)
     rows = more.new
     errors = [float(np.mean((m.predict(rows.users, rows.items) - rows.rating) ** 2)) for m in (model, method.fit(more.after))]

@@ -229,11 +229,12 @@ def _solve(problem: Problem, ratings: sp.csr_array, fixed: F32, pattern: F32 | N
     (n, m), d = ratings.shape, fixed.shape[1] - 1
     scale, weight = np.float32(problem.bias_scale), np.float32(problem.pattern_weight)
     known = np.column_stack([fixed[:, :-1], np.full(m, scale)])
-    rest = ((ratings.data - problem.mean) - fixed[ratings.indices, -1]).astype(np.float32)
+    rest: F32 = (ratings.data - np.float32(problem.mean)) - fixed[ratings.indices, -1]
     entries = WeightedRows(ratings.indptr, ratings.indices, np.ones_like(rest), rest)
     gram = np.zeros((d + 1, d + 1), np.float32)
     if pattern is not None:
-        sums = sparse_dense(_ones(ratings[:, : len(pattern)]), pattern, executor=executor)  # (n, d), of what each row has met
+        met = _ones(ratings if len(pattern) == m else ratings[:, : len(pattern)])
+        sums = sparse_dense(met, pattern, executor=executor)  # (n, d)
         known = np.concatenate([known, np.column_stack([sums, np.zeros(n, np.float32)])])
         entries = _with_sums(entries, m, weight)
         gram[:-1, :-1] = weight * gramian(pattern, executor=executor)
