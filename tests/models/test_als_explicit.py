@@ -17,7 +17,7 @@ from recvec.models.als_explicit import Problem, _pattern, _solve
 
 EXECUTOR = Threads(1)
 RECIPES = [
-    rv.ALSExplicit(embedding_dim=3, epochs=4, reg=0.1),
+    rv.ALSExplicit(embedding_dim=3, epochs=4, reg=0.1, reg_exponent=1.0, bias_reg=1.0, pattern_weight=0.0),
     rv.ALSExplicit(embedding_dim=4, epochs=4, reg=0.8, reg_exponent=0.5, bias_reg=0.3, pattern_weight=0.2),
     rv.ALSExplicit(embedding_dim=40, epochs=2, reg=2.0, reg_exponent=0.0, pattern_weight=1.5),  # longer than either side
 ]
@@ -150,7 +150,7 @@ def test_the_settings_do_not_depend_on_the_scale_of_the_ratings(method: rv.ALSEx
 
 def test_strong_regularization_of_the_biases_leaves_none() -> None:
     data = rv.read(table())
-    model = rv.ALSExplicit(embedding_dim=3, bias_reg=1e9).fit(data)
+    model = rv.ALSExplicit(embedding_dim=3, bias_reg=1e9, pattern_weight=0.0).fit(data)
     _, b_u, _, b_i = parts(model)
     assert max(np.abs(b_u).max(), np.abs(b_i).max()) < 1e-6
 
@@ -163,7 +163,7 @@ def test_what_has_two_factors_is_rebuilt() -> None:
     seen = rng.random(truth.shape) < 0.5
     users, items = np.nonzero(seen)
     data = rv.read(pl.DataFrame({"user_id": users, "item_id": items, "rating": truth[users, items]}))
-    model = rv.ALSExplicit(embedding_dim=2, reg=1e-4, epochs=40).fit(data)
+    model = rv.ALSExplicit(embedding_dim=2, reg=1e-3, pattern_weight=0.0, epochs=40).fit(data)
     hidden = np.nonzero(~seen)
     assert np.abs(model.predict(*hidden) - truth[hidden].clip(*model.bounds)).mean() < 0.02
 
@@ -222,7 +222,7 @@ def test_no_ratings_are_refused() -> None:
 def test_without_regularization_one_rating_is_no_vector() -> None:
     rows = pl.DataFrame({"user_id": [1, 2, 3], "item_id": [1, 2, 1], "rating": [1.0, 5.0, 3.0]})
     with pytest.raises(DivergedError, match="use a larger reg"):
-        rv.ALSExplicit(reg=0.0, embedding_dim=8).fit(rv.read(rows))
+        rv.ALSExplicit(reg=0.0, embedding_dim=8, pattern_weight=0.0).fit(rv.read(rows))
 
 
 def test_its_task_needs_no_word() -> None:

@@ -74,12 +74,12 @@ class ALSExplicit(Method):
     gives: ClassVar[str] = "user and item factors, and biases"
 
     embedding_dim: int = param(32, "length of the vectors", low=1, high=2048, search=(8, 256, "log"))
-    epochs: int = param(20, "passes over users and items", low=1, high=1000, search=(5, 40))
-    reg: float = param(0.05, "regularization, scaled by counts", low=0.0, high=1e6, search=(0.01, 10.0, "log"))
-    reg_exponent: float = param(1.0, "exponent of the counts in the regularization", low=0.0, high=1.0, search=(0.0, 1.0))
-    bias_reg: float = param(1.0, "regularization of the biases over that of the factors", low=1e-6, high=1e12, search=(0.01, 10.0, "log"))
+    epochs: int = param(15, "passes over users and items", low=1, high=1000, search=(5, 40))
+    reg: float = param(1.2, "regularization, scaled by counts", low=0.0, high=1e6, search=(0.1, 10.0, "log"))
+    reg_exponent: float = param(0.5, "exponent of the counts in the regularization", low=0.0, high=1.0, search=(0.0, 1.0))
+    bias_reg: float = param(0.3, "regularization of the biases over that of the factors", low=1e-6, high=1e12, search=(0.01, 10.0, "log"))
     pattern_weight: float = param(
-        0.0, "weight of each pair in the factorization of who rated what; 0: none", low=0.0, search=(0.001, 1.0, "log")
+        1.6, "weight of each pair in the factorization of who rated what; 0: none", low=0.0, search=(0.001, 1.0, "log")
     )
 
     def _fit(self, dataset: Dataset, training: Training) -> DotModel:
