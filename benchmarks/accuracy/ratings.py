@@ -130,7 +130,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "ratings.json")
     given = parser.parse_args()
     runtime, data = Runtime(threads=given.threads), rv.read(DATA / "movielens-1m" / "ratings.parquet")
-    runs = [of_split(data, seed, runtime) for seed in SPLITS]
+    runs = []
+    for seed in SPLITS:
+        runs.append(of_split(data, seed, runtime))
+        print(seed, {name: round(found[0].metrics["rmse"], 4) for name, found in runs[-1].items()}, flush=True)
     variants = {}
     for name in runs[0]:
         rmse = [r[name][0].metrics["rmse"] for r in runs]
