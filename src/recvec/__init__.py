@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recvec.evaluation.protocol import cross_validate, evaluate
     from recvec.evaluation.report import Evaluation
     from recvec.models.als import ALS
+    from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
     from recvec.models.ease import EASE
     from recvec.models.item_knn import ItemKNN
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "ALS": "recvec.models.als",
+    "ALSExplicit": "recvec.models.als_explicit",
     "BPR": "recvec.models.bpr",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
@@ -76,6 +78,7 @@ __all__ = [
     "EASE",
     "SVD",
     "WARP",
+    "ALSExplicit",
     "Dataset",
     "Evaluation",
     "InputError",

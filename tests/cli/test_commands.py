@@ -99,6 +99,18 @@ def test_ratings_are_a_task(folder: Path, capsys: pytest.CaptureFixture[str], mo
     assert 0 < table["value"][1] < table["value"][0] < 1
 
 
+def test_a_method_for_ratings_alone_needs_no_task(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("evaluate", "ratings.csv", "--method", "als-explicit", "--set", "epochs=3", "--protocol", "random")
+    one, other = (inside(folder, capsys, monkeypatch, *words, *task) for task in ((), ("--task", "rating")))
+    assert one == other
+    assert rows(one)["metric"].to_list() == ["rmse", "mae"]
+    inside(folder, capsys, monkeypatch, "fit", "ratings.csv", "--method", "als-explicit", "--set", "epochs=3", "--out", "stars")
+    assert rv.load(folder / "stars").model.method == rv.ALSExplicit(epochs=3)
+    assert len(rows(inside(folder, capsys, monkeypatch, "recommend", "stars", "--history", "i1", "--k", "4"))) == 4
+
+
 def test_a_model_without_lower_rungs(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     inside(folder, capsys, monkeypatch, "fit", "ratings.csv", "--method", "svd", "--out", "alone", "--rungs", "none")
     assert rv.load(folder / "alone").rungs == {}

@@ -46,6 +46,8 @@ CASES = [
     Case(rv.SVD(embedding_dim=16, task="rating"), learns_blocks=False),
     Case(rv.ALS(embedding_dim=16), floor=0.370),
     Case(rv.ALS(embedding_dim=20, epochs=3, solver="cholesky")),
+    Case(rv.ALSExplicit(embedding_dim=8, epochs=4, pattern_weight=0.0), learns_blocks=False),
+    Case(rv.ALSExplicit(embedding_dim=8, epochs=4), learns_blocks=False),
     Case(rv.BPR(embedding_dim=16, epochs=20), floor=0.388),
     Case(rv.BPR(embedding_dim=20, epochs=5, negatives="popularity", item_bias=False)),
     Case(rv.WARP(embedding_dim=16, epochs=10, max_draws=10), floor=0.359),

@@ -21,6 +21,8 @@ METHODS = [
     rv.SVD(embedding_dim=16, task="rating"),
     rv.ALS(embedding_dim=16),
     rv.ALS(embedding_dim=12, epochs=3, solver="cholesky"),
+    rv.ALSExplicit(embedding_dim=8, epochs=5, pattern_weight=0.0),
+    rv.ALSExplicit(embedding_dim=8, epochs=5),
     rv.BPR(embedding_dim=16, epochs=20),
     rv.BPR(embedding_dim=12, epochs=8, negatives="uniform", item_bias=False),
     rv.WARP(embedding_dim=16, epochs=10, max_draws=10),
@@ -183,6 +185,20 @@ def test_new_items_of_random_are_drawn_anew(more: Grown) -> None:
     new = model.item_vectors[570:]
     assert not (new[:, None, :] == before.item_vectors[None]).all(axis=2).any()
     assert not same_bits(model, before.method.update(before, more.after, new=more.new, rng=1))
+
+
+@pytest.mark.parametrize("learner", [m for m in METHODS if m.name == "als-explicit"], ids=lambda m: f"pattern {m.pattern_weight}")
+def test_hidden_ratings_of_new_users_and_items_are_predicted_as_after_a_fit(learner: Method, more: Grown) -> None:
+    rows = more.after.interactions
+    new = (rows.users >= 950) | (rows.items >= 570)
+    hidden = new & (np.random.default_rng(1).random(len(rows)) < 0.1)
+    grown = more.after.with_interactions(rows.take(~hidden))
+    before = learner.fit(more.before)
+    asked = rows.take(hidden)
+    models = before.method.update(before, grown, new=rows.take(new & ~hidden)), learner.fit(grown)
+    mine, full = (np.sqrt(np.mean((m.predict(asked.users, asked.items) - asked.rating) ** 2)) for m in models)
+    assert mine < 1.05 * full
+    assert full < 0.95 * asked.rating.std()
 
 
 def test_ratings_of_new_items_are_predicted(more: Grown) -> None:

@@ -46,7 +46,7 @@ def evaluate(
     placebo: Placebo = False,
     diversity: Diversity = 0.0,
     save: Save = None,
-    task: options.Task = "ranking",
+    task: options.Task = None,
     settings: options.Set = None,
     seed: options.Seed = 0,
     threads: options.ThreadCount = None,

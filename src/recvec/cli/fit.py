@@ -34,7 +34,7 @@ def fit(
     every: Every = None,
     resume: Resume = False,
     no_histories: NoHistories = False,
-    task: options.Task = "ranking",
+    task: options.Task = None,
     settings: options.Set = None,
     seed: options.Seed = 0,
     threads: options.ThreadCount = None,

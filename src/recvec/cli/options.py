@@ -58,7 +58,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", callback=config.merge, help="Hyper-parameter as name=value; repeatable."),
 ]
-Task = Annotated[str, typer.Option("--task", help="ranking or rating.")]
+Task = Annotated[str | None, typer.Option("--task", help="ranking or rating; ranking by default, where the method does that.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 ThreadCount = Annotated[int | None, typer.Option("--threads", help="Threads; all cores by default.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or mps, for methods that use torch.")]

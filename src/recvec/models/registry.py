@@ -13,6 +13,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "random": ("recvec.models.random", "Random"),
     "svd": ("recvec.models.svd", "SVD"),
     "als": ("recvec.models.als", "ALS"),
+    "als-explicit": ("recvec.models.als_explicit", "ALSExplicit"),
     "bpr": ("recvec.models.bpr", "BPR"),
     "warp": ("recvec.models.warp", "WARP"),
     "ease": ("recvec.models.ease", "EASE"),
@@ -41,8 +42,10 @@ def method_class(name: str) -> type[Method]:
     return found
 
 
-def method(name: str, *, task: str = "ranking", settings: Mapping[str, str] | None = None, **hyperparameters: Any) -> Method:
+def method(name: str, *, task: str | None = None, settings: Mapping[str, str] | None = None, **hyperparameters: Any) -> Method:
     """Build a method from its name, a task and hyper-parameters, typed or as ``name=value`` text.
+
+    Without a task it is the method's first: ``ranking`` for every method that ranks, else what the method is for.
 
     Raises
     ------
@@ -51,6 +54,7 @@ def method(name: str, *, task: str = "ranking", settings: Mapping[str, str] | No
     """
     found = method_class(name)
     given = {**hyperparameters, **parse(found, settings or {})}
+    task = found.tasks[0] if task is None else task
     if task not in found.tasks:
         able = [n for n in names() if task in method_class(n).tasks]
         others = f"for {task} use {', '.join(able)}" if able else f"no method does {task} yet"
