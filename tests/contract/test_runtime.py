@@ -129,7 +129,7 @@ def test_settings_are_typed_by_the_default() -> None:
         ({"reg": float("nan")}, "als: reg is nan; allowed: a number, 0 to 1e\\+06"),
         ({"reg": float("inf")}, "als: reg is inf; allowed"),
         ({"reg": -1.0}, "als: reg is -1.0; allowed: a number, 0 to 1e\\+06"),
-        ({"solver": "gauss"}, "als: solver is 'gauss'; allowed: cg, cholesky"),
+        ({"solver": "gauss"}, "als: solver is 'gauss'; allowed: auto, cg, cholesky, ials\\+\\+"),
         ({"epochs": np.float64(3)}, "als: epochs is"),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 import recvec as rv
 from recvec.errors import InputError, NotSupportedError, UnknownItemError, UnknownUserError, ValueRangeError
@@ -52,7 +53,7 @@ def test_a_training_history_folded_in_gives_the_stored_list(who: rv.Recommender)
     row = who.users.rows(["u3"])
     history = who.items.ids[who.histories.take(row).items].to_list()
     stored, folded = who.recommend(["u3"]).drop("user_id", "route"), who.recommend_for(history=history).drop("route")
-    assert stored.equals(folded)
+    assert_frame_equal(stored, folded, rel_tol=1e-5)  # alone, a person takes another product than in company
 
 
 def test_history_items_are_left_out_and_weights_matter(who: rv.Recommender) -> None:

@@ -17,7 +17,7 @@ from recvec.contract import Cost, DataShape, DotModel, FoldIn, Method, Runtime, 
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
-from recvec.errors import DivergedError, InputError
+from recvec.errors import ArtifactError, DivergedError, InputError
 from recvec.kernels.pairwise import BY_RANK, VIOLATOR, Choice, Factors, Rates, epoch, padded
 from recvec.kernels.pairwise_rows import parts_of_user, place_items, solve_users
 from recvec.kernels.sampling import Catalogue, catalogue
@@ -64,7 +64,9 @@ class Pairwise(Method):
 
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
-        n_drawn = int(state.arrays["fold_in.n_drawn"][0])
+        n_drawn, n_items = int(state.arrays["fold_in.n_drawn"][0]), len(state.arrays["item_vectors"])
+        if not 1 <= n_drawn <= n_items:
+            raise ArtifactError(f"the model draws negatives from {n_drawn} items; allowed: 1 to {n_items}, which it has; fit it again")
         return DotModel.restored(self, state, PairwiseFoldIn(self, state.arrays["item_vectors"], n_drawn))
 
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
