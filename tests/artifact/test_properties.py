@@ -252,3 +252,16 @@ def test_forged_arrays_are_refused_or_do_no_harm(several: Path, model: str, name
             who.recommend_for(history=who.items.ids[:2].to_list())
             who.recommend_for(k=3)
             who.similar_items(who.items.ids[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value"), [("rp3beta", "weights.indptr", -(2**63)), ("als", "item_vectors", np.inf), ("bpr", "item_vectors", 1e30)]
+)
+def test_numbers_that_would_lead_astray_are_refused(several: Path, tmp_path: Path, model: str, name: str, value: float) -> None:
+    folder = Path(shutil.copytree(several / model, tmp_path / "model"))
+    arrays = load_file(folder / "arrays.safetensors")
+    arrays[name].flat[5] = value
+    save_file(arrays, folder / "arrays.safetensors")
+    reseal(folder)
+    with pytest.raises(ArtifactError, match="is damaged"):
+        rv.load(folder)

@@ -28,6 +28,8 @@ from recvec.models import registry
 from recvec.retrieval.recommender import Recommender
 from recvec.types import Array, Json
 
+LARGEST = 1e15  # of a saved number: sums of squares of such vectors are finite in float32
+
 
 def save(who: Recommender, path: str | Path, *, metrics: Mapping[str, float | None] | None = None, histories: bool = True) -> None:
     """Write a recommender to a new folder.
@@ -231,10 +233,18 @@ def _write_model(model: Model, folder: Path, extra: Mapping[str, Json]) -> None:
 def _read_model(folder: Path, page: Mapping[str, Any]) -> Model:
     arrays: dict[str, Array] = load_file(folder / "arrays.safetensors")
     manifest.check_arrays(arrays, page, folder)
+    _check_numbers(arrays)
     method = registry.method_class(page["method"])(**page["hyperparameters"])
     model = method.restore(State(arrays, page["model"]))
     _check_vectors(model)
     return model
+
+
+def _check_numbers(arrays: Mapping[str, Array]) -> None:
+    """Refuse numbers whose squares are not finite: no fit leaves any."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and array.size and not max(-float(array.min()), float(array.max())) < LARGEST:  # NaN is not
+            raise ValueError(f"array {name} holds numbers that no fit leaves; allowed: below {LARGEST:g}")
 
 
 def _check_vectors(model: Model) -> None:

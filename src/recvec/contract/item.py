@@ -205,6 +205,8 @@ def _restored_weights(arrays: Mapping[str, Array], n_items: int) -> F32 | sp.csr
         parts = tuple(arrays[f"weights.{n}"] for n in ("data", "indices", "indptr"))
         weights = sp.csr_array(parts, shape=(n_items, n_items))
         weights.check_format()
+        if (weights.indptr[1:] < weights.indptr[:-1]).any():  # scipy looks at differences, which may overflow
+            raise ValueRangeError("indptr of the weights between items does not ascend; fit the model again")
         return weights
     if dense.shape != (n_items, n_items) or dense.dtype != np.float32:
         raise ValueRangeError(

@@ -30,7 +30,7 @@ def checked_lists(name: str, lists: Lists | None, n_rows: int) -> tuple[I64, I32
     indices = np.ascontiguousarray(lists[1], np.int32)
     if len(indptr) != n_rows + 1:
         raise ValueRangeError(f"{name} has {len(indptr) - 1} rows; allowed: {n_rows}, one for each query")
-    if indptr[0] < 0 or indptr[-1] > len(indices) or (np.diff(indptr) < 0).any():
+    if indptr[0] < 0 or indptr[-1] > len(indices) or (indptr[1:] < indptr[:-1]).any():
         raise ValueRangeError(f"indptr of {name} does not ascend within 0 ... {len(indices)}, the number of indices")
     unsorted = _first_unsorted(indptr, indices)
     if unsorted >= 0:

@@ -226,7 +226,8 @@ def gramian(vectors: F32, *, executor: Executor) -> F32:
 
     def part(begin: int) -> F32:
         piece = vectors[begin : begin + size]
-        return piece.T @ piece
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers that are too large show in the sum
+            return piece.T @ piece
 
     d = vectors.shape[1]
     size = max(SLICE, 8 * d)  # all partial sums together are an eighth of the vectors at most

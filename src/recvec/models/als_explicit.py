@@ -56,7 +56,7 @@ from recvec.contract import (
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
-from recvec.errors import DivergedError
+from recvec.errors import ArtifactError, DivergedError
 from recvec.kernels.factorization import sparse_dense
 from recvec.kernels.least_squares import WeightedRows, gramian, half_step
 from recvec.types import F32, F64, I64, Array, Executor
@@ -123,7 +123,10 @@ class ALSExplicit(Method):
 
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
-        problem = Problem(self, float(state.meta["offset"]), float(state.arrays["fold_in.deviation"][0]))  # type: ignore[arg-type]
+        deviation = float(state.arrays["fold_in.deviation"][0])
+        if not 0 < deviation < np.inf:
+            raise ArtifactError(f"the model's standard deviation of the ratings is {deviation:g}; allowed: above 0; fit it again")
+        problem = Problem(self, float(state.meta["offset"]), deviation)  # type: ignore[arg-type]
         fold_in = RatingFoldIn(problem, np.delete(state.arrays["item_vectors"], -2, axis=1), state.arrays.get("fold_in.pattern"))
         return DotModel.restored(self, state, fold_in)
 
