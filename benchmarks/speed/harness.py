@@ -62,7 +62,7 @@ def run_peer(python: str | Path, script: str | Path, args: Sequence[object], *, 
         Command-line arguments; each is turned into text.
     threads : int, optional
         Set as ``OMP_NUM_THREADS``, ``OPENBLAS_NUM_THREADS`` and ``MKL_NUM_THREADS``; by default these
-        variables are passed on as they are.
+        variables are passed on as they are. ``OPENBLAS_CORETYPE`` is set to what our own OpenBLAS found.
 
     Returns
     -------
@@ -78,6 +78,7 @@ def run_peer(python: str | Path, script: str | Path, args: Sequence[object], *, 
     environment.pop("PYTHONPATH", None)  # our own packages must not leak into the peer's environment
     if threads is not None:
         environment.update({name: str(threads) for name in _THREAD_VARIABLES})
+    environment.setdefault("OPENBLAS_CORETYPE", _openblas_kernels())
     command = [str(python), str(script), *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     lines = done.stdout.strip().splitlines()
@@ -87,6 +88,11 @@ def run_peer(python: str | Path, script: str | Path, args: Sequence[object], *, 
         except json.JSONDecodeError:
             pass
     raise RuntimeError(f"{Path(script).name} ended with code {done.returncode} and no JSON line: {done.stderr[-2000:]}")
+
+
+def _openblas_kernels() -> str:
+    """Name the kernels that our OpenBLAS has chosen: an older one in a peer's wheel may take a new processor for one of 2004."""
+    return next((str(lib.get("architecture", "")) for lib in threadpool_info() if lib["internal_api"] == "openblas"), "")
 
 
 def times(seconds: Sequence[float]) -> dict[str, float | list[float]]:
