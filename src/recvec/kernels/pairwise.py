@@ -26,7 +26,7 @@ import numpy as np
 
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
 from recvec.kernels.sampling import STEP, Catalogue, high_unit, item_by_rank, item_by_share, mixed, rank_law, shuffle, stream
-from recvec.kernels.simd import LANES, add_scaled, dot, load, prefetch, store
+from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, prefetch, store
 from recvec.kernels.strata import Deal, Positives, rounds
 from recvec.types import F32, Executor
 
@@ -135,9 +135,9 @@ def epoch(
 def _train(chunks, factors, pairs, weights, seen, positives, items, choice, rates, seed, block):
     """Take the steps of one block, and return the sum of the slopes.
 
-    Pairs come in tiles: first the negatives of a tile, then its steps. Arrays handed to a function or taken out of a tuple
-    are counted; so that is done once a tile, not once a step.
+    Pairs come in tiles: first the negatives of a tile, then its steps.
     """
+    factors, pairs, weights, seen, positives, items = borrowed((factors, pairs, weights, seen, positives, items))
     _mark(pairs, seen)
     state, order = _drawn_order(stream(seed, block), weights, len(pairs))
     negatives, trials, total = np.empty(TILE, np.int64), np.ones(TILE, np.int64), 0.0

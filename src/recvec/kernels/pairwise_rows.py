@@ -17,7 +17,7 @@ from recvec.kernels.blocks import balanced_blocks
 from recvec.kernels.compiled import compiled, compiled_exactly
 from recvec.kernels.pairwise import BY_RANK, DRAWS, MINUS, VIOLATOR, Choice, Rates, found, hinge_slope, logistic_slope, panels
 from recvec.kernels.sampling import STEP, Catalogue, below, item_by_rank, item_by_share, mixed, rank_law, stream
-from recvec.kernels.simd import LANES, add_scaled, dot, load, store
+from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, store
 from recvec.kernels.strata import Positives
 from recvec.types import F32, Executor
 
@@ -87,6 +87,8 @@ def _chunks(vectors: F32) -> tuple[int, ...]:
 
 @compiled
 def _solve_block(chunks, begin, end, histories, items, bias, catalogue, choice, rates, passes, out, target, parts):
+    histories, items, bias, catalogue = borrowed((histories, items, bias, catalogue))
+    out, target, parts = borrowed((out, target, parts))
     for u in range(begin, end):
         at = slice(histories.indptr[u], histories.indptr[u + 1])
         mine, weights = histories.indices[at], histories.weights[at]
@@ -213,6 +215,7 @@ def place_items(
 
 @compiled
 def _place_block(chunks, begin, end, known, owner, fresh, users, items, bias, old, rates, passes, seed):
+    known, owner, fresh, users, items, bias, old = borrowed((known, owner, fresh, users, items, bias, old))
     share = len(owner) / len(bias)
     for v in range(begin, end):
         mine, state = fresh.indices[fresh.indptr[v] : fresh.indptr[v + 1]], stream(seed, v)

@@ -106,6 +106,31 @@ def pack(context, builder, kind, vectors):
     return context.make_tuple(builder, kind, vectors)
 
 
+def _without_owner(context, builder, kind, value):
+    if isinstance(kind, types.Array):
+        view = context.make_array(kind)(context, builder, value)
+        view.meminfo, view.parent = (ir.Constant(pointer.type, None) for pointer in (view.meminfo, view.parent))
+        return view._getvalue()  # noqa: SLF001  how numba's own code reads the struct
+    if isinstance(kind, types.BaseTuple):
+        parts = [_without_owner(context, builder, part, builder.extract_value(value, at)) for at, part in enumerate(kind)]
+        return pack(context, builder, kind, parts)
+    return value
+
+
+@intrinsic
+def borrowed(typing, arrays):
+    """``borrowed(arrays)``: the same array, or tuple of arrays, without an owner, so that no loop counts references to it.
+
+    For what the caller of a kernel keeps alive, never for arrays that a kernel makes. Counting is an atomic operation, and
+    takes most of the time where a loop hands arrays to a function or takes them out of a tuple.
+    """
+
+    def generate(context, builder, signature, arguments):
+        return _without_owner(context, builder, arrays, arguments[0])
+
+    return arrays(arrays), generate
+
+
 @intrinsic
 def four(typing, array, at):
     """``four(array, at)``: the numbers ``array[at], ..., array[at + 3]``, without the test for a negative index."""

@@ -15,7 +15,7 @@ import numpy as np
 from recvec.kernels.compiled import compiled_exactly
 from recvec.types import F32, I32, I64, Executor
 
-GROUP_BYTES = 1 << 20  # of the rows of a group, so that a block stays in the cache beside the core
+GROUP_BYTES = 2 << 20  # of the rows of a group, so that a block stays in the cache beside the core
 GROUP_ROWS = 256  # at least: a negative is to be one of many
 MOST_GROUPS = 64
 CHUNKS = 32  # of the pairs, dealt side by side
