@@ -112,7 +112,8 @@ def _without_owner(context, builder, kind, value):
         view.meminfo, view.parent = (ir.Constant(pointer.type, None) for pointer in (view.meminfo, view.parent))
         return view._getvalue()  # noqa: SLF001  how numba's own code reads the struct
     if isinstance(kind, types.BaseTuple):
-        parts = [_without_owner(context, builder, part, builder.extract_value(value, at)) for at, part in enumerate(kind)]
+        kinds = enumerate(kind.types)  # type: ignore[attr-defined]
+        parts = [_without_owner(context, builder, part, builder.extract_value(value, at)) for at, part in kinds]
         return pack(context, builder, kind, parts)
     return value
 
