@@ -100,7 +100,7 @@ def _solve_user(chunks, mine, weights, items, bias, catalogue, choice, rates, pa
     """Fill x, (1, width); where there are `parts`, (n,), say what each entry adds to the product with the target."""
     vectors, mover, aim = panels(chunks, items), panels(chunks, x), panels(chunks, target)
     k, state, times, seen = len(mover), stream(1, 0), _times(weights), _signature(mine)
-    once, alike = np.arange(len(mine)), len(times) > 0 and times.min() == times.max()
+    once, alike = np.arange(len(mine)), len(times) > 0 and 0 < times.min() == times.max()
     for lap in range(passes):
         rate = rates.learning * np.float32(1 - lap / passes)
         for e in once if alike else _entries(times, lap):
