@@ -5,8 +5,9 @@
     python benchmarks/tuning/pairwise.py lightgcn-gowalla bpr --steps 20
 
 One tenth of the training rows is held out at random. The climb begins at the defaults, or at the best of the log that is
-there already; each step changes some of the settings at random, and is kept where ndcg@20 of 5,000 users is better. Numbers
-of epochs are fixed (`--epochs`), because more are better and only cost time. The log keeps every step.
+there already; each step changes some of the settings at random, and is kept where ndcg@20 of 5,000 users is better;
+``--set ... --steps 1`` adds a point chosen by hand. Numbers of epochs are fixed (`--epochs`), because more are better and
+only cost time. The log keeps every step.
 Data: the folder that RECVEC_DATA names. Results: benchmarks/tuning/<method>_<data>.json.
 """
 
