@@ -26,6 +26,7 @@ import numpy as np
 
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
 from recvec.kernels.sampling import STEP, Catalogue, high_unit, item_by_rank, item_by_share, mixed, rank_law, shuffle, stream
+from recvec.kernels.shortlist import contains
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, prefetch, store
 from recvec.kernels.strata import Deal, Positives, rounds
 from recvec.types import F32, Executor
@@ -208,7 +209,7 @@ def _draw_by_share(state, tile, pairs, seen, positives, items, negatives):
         for _ in range(DRAWS):
             state += STEP
             j = np.int64(item_by_share(mixed(state), members, threshold, alias))
-            if (seen[u] >> (np.uint64(j) & _63)) & _ONE == 0 or not found(indices, indptr[u], indptr[u + 1], j):
+            if (seen[u] >> (np.uint64(j) & _63)) & _ONE == 0 or not contains(indices, indptr[u], indptr[u + 1], j):
                 negatives[t] = j
                 break
     return state
@@ -225,7 +226,7 @@ def _draw_by_rank(state, tile, pairs, seen, positives, items, users, depth, nega
         for _ in range(DRAWS):
             state += STEP
             j = np.int64(item_by_rank(mixed(state), orders, spread, users, u, law))
-            if (seen[u] >> (np.uint64(j) & _63)) & _ONE == 0 or not found(indices, indptr[u], indptr[u + 1], j):
+            if (seen[u] >> (np.uint64(j) & _63)) & _ONE == 0 or not contains(indices, indptr[u], indptr[u + 1], j):
                 negatives[t] = j
                 break
     return state
@@ -243,7 +244,7 @@ def _draw_violators(chunks, state, tile, pairs, seen, positives, items, factors,
         for _ in range(most):
             state += STEP
             j = np.int64(item_by_share(mixed(state), members, threshold, alias))
-            if (seen[u] >> (np.uint64(j) & _63)) & _ONE != 0 and found(indices, indptr[u], indptr[u + 1], j):
+            if (seen[u] >> (np.uint64(j) & _63)) & _ONE != 0 and contains(indices, indptr[u], indptr[u + 1], j):
                 continue
             trials[t] += 1
             gap = bias[i] - bias[j]
@@ -254,19 +255,6 @@ def _draw_violators(chunks, state, tile, pairs, seen, positives, items, factors,
                 negatives[t] = j
                 break
     return state
-
-
-@compiled_exactly
-def found(indices, low, high, j):
-    """Say whether item j is among the ascending ``indices[low:high]``."""
-    end = high
-    while low < high:
-        middle = (low + high) >> 1
-        if indices[middle] < j:
-            low = middle + 1
-        else:
-            high = middle
-    return low < end and indices[low] == j
 
 
 @compiled

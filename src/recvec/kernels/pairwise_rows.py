@@ -15,8 +15,9 @@ import numpy as np
 
 from recvec.kernels.blocks import balanced_blocks
 from recvec.kernels.compiled import compiled, compiled_exactly
-from recvec.kernels.pairwise import BY_RANK, DRAWS, MINUS, VIOLATOR, Choice, Rates, found, hinge_slope, logistic_slope, panels
+from recvec.kernels.pairwise import BY_RANK, DRAWS, MINUS, VIOLATOR, Choice, Rates, hinge_slope, logistic_slope, panels
 from recvec.kernels.sampling import STEP, Catalogue, below, item_by_rank, item_by_share, mixed, rank_law, stream
+from recvec.kernels.shortlist import contains
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, store
 from recvec.kernels.strata import Positives
 from recvec.types import F32, Executor
@@ -130,7 +131,7 @@ def _drawn(chunks, state, mine, seen, i, vectors, bias, catalogue, choice, x, mo
             j = np.int64(item_by_rank(mixed(state), orders, spread, x, 0, law))
         else:
             j = np.int64(item_by_share(mixed(state), members, threshold, alias))
-        if (seen >> (np.uint64(j) & _63)) & _ONE != 0 and found(mine, 0, len(mine), j):
+        if (seen >> (np.uint64(j) & _63)) & _ONE != 0 and contains(mine, 0, len(mine), j):
             continue
         trials += 1
         gap = bias[i] - bias[j]
@@ -236,7 +237,7 @@ def _as_positive(chunks, state, mine, known, users, items, bias, v, old, rates, 
         u = np.int64(mine[e])
         state += STEP
         j = below(mixed(state), old)
-        if found(indices, indptr[u], indptr[u + 1], j):
+        if contains(indices, indptr[u], indptr[u + 1], j):
             continue
         slope = logistic_slope(_gap(chunks, people, vectors, bias, u, v, j))
         _move_item(chunks, people, vectors, bias, u, v, fade * rates.learning, fade * rates.bias, slope, rates.positive)
@@ -252,7 +253,7 @@ def _as_negative(chunks, state, times, known, owner, users, items, bias, v, old,
         state += STEP
         e = below(mixed(state), len(owner))
         u, i = np.int64(owner[e]), np.int64(indices[e])
-        if i >= old or found(indices, indptr[u], indptr[u + 1], v):
+        if i >= old or contains(indices, indptr[u], indptr[u + 1], v):
             continue
         slope = logistic_slope(_gap(chunks, people, vectors, bias, u, i, v))
         _move_item(chunks, people, vectors, bias, u, v, fade * rates.learning, fade * rates.bias, -slope, rates.negative)

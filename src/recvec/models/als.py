@@ -159,10 +159,9 @@ def _start(n: int, d: int, rng: np.random.Generator) -> F32:
     return rng.standard_normal((n, d), dtype=np.float32) * np.float32(0.1 / np.sqrt(d))
 
 
-def _fixed(method: ALS, vectors: F32, executor: Executor, gram: F32 | None = None) -> FixedSide:
-    """Return one side as it is held fixed; `gram` is its Gramian, if known."""
-    gram = gramian(vectors, executor=executor) if gram is None else gram
-    return FixedSide.of(vectors, np.float32(method.unobserved_weight) * gram, executor=executor)
+def _fixed(method: ALS, vectors: F32, executor: Executor) -> FixedSide:
+    """Return one side as it is held fixed."""
+    return FixedSide.of(vectors, np.float32(method.unobserved_weight) * gramian(vectors, executor=executor), executor=executor)
 
 
 def _solve(method: ALS, start: F32, entries: sp.csr_array, fixed: FixedSide, executor: Executor, solver: str | None = None) -> F32:
