@@ -14,15 +14,15 @@ Shapes: items (n_items, width), bias (n_items,). Cost: 10 width operations an en
 import numpy as np
 
 from recvec.kernels.blocks import balanced_blocks
-from recvec.kernels.compiled import compiled, compiled_exactly
-from recvec.kernels.pairwise import BY_RANK, DRAWS, MINUS, VIOLATOR, Choice, Rates, hinge_slope, logistic_slope, panels
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
+from recvec.kernels.pairwise import BY_RANK, BY_SHARE, DRAWS, MINUS, TILE, VIOLATOR, Choice, Rates, hinge_slope, logistic_slope, panels
 from recvec.kernels.sampling import STEP, Catalogue, below, item_by_rank, item_by_share, mixed, rank_law, stream
 from recvec.kernels.shortlist import contains
-from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, store
+from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, prefetch, store
 from recvec.kernels.strata import Positives
 from recvec.types import F32, Executor
 
-_63, _ONE = np.uint64(63), np.uint64(1)
+_ONE = np.uint64(1)
 
 
 def solve_users(
@@ -98,46 +98,80 @@ def _solve_block(chunks, begin, end, histories, items, bias, catalogue, choice, 
 
 @compiled
 def _solve_user(chunks, mine, weights, items, bias, catalogue, choice, rates, passes, x, target, parts):
-    """Fill x, (1, width); where there are `parts`, (n,), say what each entry adds to the product with the target."""
+    """Fill x, (1, width); where there are `parts`, (n,), say what each entry adds to the product with the target.
+
+    Entries come in tiles: negatives that do not depend on x are drawn, and their rows asked for, before a tile's steps.
+    """
     vectors, mover, aim = panels(chunks, items), panels(chunks, x), panels(chunks, target)
-    k, state, times, seen = len(mover), stream(1, 0), _times(weights), _signature(mine)
+    state, times, seen, negatives = stream(1, 0), _times(weights), _signature(mine), np.empty(TILE, np.int64)
     once, alike = np.arange(len(mine)), len(times) > 0 and 0 < times.min() == times.max()
     for lap in range(passes):
-        rate = rates.learning * np.float32(1 - lap / passes)
-        for e in once if alike else _entries(times, lap):
-            i = np.int64(mine[e])
-            state, j, slope = _drawn(chunks, state, mine, seen, i, vectors, bias, catalogue, choice, x, mover)
-            if j < 0:
-                continue
-            for at in range(len(parts)):
-                parts[at] *= 1 - rate * rates.user
-            for c in range(k):
-                apart = add_scaled(load(chunks, vectors, i * k + c), MINUS, load(chunks, vectors, j * k + c))
-                old = load(chunks, mover, c)
-                store(mover, c, add_scaled(add_scaled(old, -rate * rates.user, old), rate * slope, apart))
-                if len(parts) > 0:
-                    parts[e] += rate * slope * dot(load(chunks, aim, c), apart)
+        rate, entries = rates.learning * np.float32(1 - lap / passes), once if alike else _entries(times, lap)
+        for begin in range(0, len(entries), TILE):
+            tile = entries[begin : begin + TILE]
+            if choice.kind == BY_SHARE:
+                state = _draw_tile(chunks, state, tile, mine, seen, vectors, bias, catalogue, negatives)
+            for t in range(len(tile)):
+                e, i = tile[t], np.int64(mine[tile[t]])
+                if choice.kind == BY_SHARE:
+                    j, slope = negatives[t], np.float32(0)
+                    if j >= 0:
+                        slope = logistic_slope(_gap(chunks, mover, vectors, bias, 0, i, j))
+                else:
+                    state, j, slope = _drawn(chunks, state, mine, seen, i, vectors, bias, catalogue, choice, x, mover)
+                if j >= 0:
+                    _move_user(chunks, vectors, i, j, rate, slope, rates.user, mover, aim, e, parts)
+
+
+@compiled
+def _move_user(chunks, vectors, i, j, rate, slope, reg, mover, aim, e, parts):
+    """Take the step of entry e, and where there are `parts`, add what it brings."""
+    k = len(mover)
+    for at in range(len(parts)):
+        parts[at] *= 1 - rate * reg
+    for c in range(k):
+        apart = add_scaled(load(chunks, vectors, i * k + c), MINUS, load(chunks, vectors, j * k + c))
+        old = load(chunks, mover, c)
+        store(mover, c, add_scaled(add_scaled(old, -rate * reg, old), rate * slope, apart))
+        if len(parts) > 0:
+            parts[e] += rate * slope * dot(load(chunks, aim, c), apart)
+
+
+@compiled
+def _draw_tile(chunks, state, tile, mine, seen, vectors, bias, catalogue, negatives):
+    """Draw a negative for each entry of the tile, -1 where the draws found none, and ask for the rows of both."""
+    members, threshold, alias, _, _ = catalogue
+    k = len(vectors) // len(bias)
+    for t in range(len(tile)):
+        negatives[t] = -1
+        for _ in range(DRAWS):
+            state += STEP
+            j = np.int64(item_by_share(mixed(state), members, threshold, alias))
+            if not _met(seen, mine, j):
+                negatives[t] = j
+                break
+        for c in range(k):
+            prefetch(chunks, vectors, np.int64(mine[tile[t]]) * k + c)
+            prefetch(chunks, vectors, max(0, negatives[t]) * k + c)
+    return state
 
 
 @compiled
 def _drawn(chunks, state, mine, seen, i, vectors, bias, catalogue, choice, x, mover):
-    """Return the generator, a negative and the slope of the loss; -1 where the draws found none."""
+    """Return the generator, a negative that depends on x, and the slope of the loss; -1 where the draws found none."""
     members, threshold, alias, orders, spread = catalogue
     kind, depth, most = choice
-    k, trials, law = len(mover), 0, rank_law(depth, orders.shape[1])
+    trials, law = 0, rank_law(depth, orders.shape[1])
     for _ in range(most if kind == VIOLATOR else DRAWS):
         state += STEP
         if kind == BY_RANK:
             j = np.int64(item_by_rank(mixed(state), orders, spread, x, 0, law))
         else:
             j = np.int64(item_by_share(mixed(state), members, threshold, alias))
-        if (seen >> (np.uint64(j) & _63)) & _ONE != 0 and contains(mine, 0, len(mine), j):
+        if _met(seen, mine, j):
             continue
         trials += 1
-        gap = bias[i] - bias[j]
-        for c in range(k):
-            apart = add_scaled(load(chunks, vectors, i * k + c), MINUS, load(chunks, vectors, j * k + c))
-            gap += dot(load(chunks, mover, c), apart)
+        gap = _gap(chunks, mover, vectors, bias, 0, i, j)
         if kind != VIOLATOR or gap < 1:
             return state, j, hinge_slope(gap, trials, len(members)) if kind == VIOLATOR else logistic_slope(gap)
     return state, np.int64(-1), np.float32(0)
@@ -167,11 +201,17 @@ def _entries(times, lap):
 
 @compiled_exactly
 def _signature(mine):
-    """Return 64 bits, those of the items."""
-    seen = np.uint64(0)
+    """Return 64 words of bits, those of the items set."""
+    seen = np.zeros(64, np.uint64)
     for e in range(len(mine)):
-        seen |= _ONE << (np.uint64(mine[e]) & _63)
+        seen[mine[e] & 63] |= _ONE << np.uint64((mine[e] >> 6) & 63)
     return seen
+
+
+@compiled_inline
+def _met(seen, mine, j):
+    """Return whether j is one of the items, whose signature is `seen`: a search only where its bit is set."""
+    return (seen[j & 63] >> np.uint64((j >> 6) & 63)) & _ONE != 0 and contains(mine, 0, len(mine), j)
 
 
 def place_items(

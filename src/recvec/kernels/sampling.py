@@ -37,7 +37,7 @@ class Catalogue(NamedTuple):
     threshold : F32, shape (m,)
         See `alias_table`.
     alias : I32, shape (m,)
-        See `alias_table`.
+        Item row that is taken instead, see `alias_table`.
     orders : I32, shape (width + 1, m), or (0, m) where nothing is drawn by rank
         Item rows by each factor, and last by their bias, ascending.
     spread : F32, shape (width + 1,)
@@ -63,7 +63,8 @@ def catalogue(members: I32, share: F64, factors: tuple[F32, F32] | None = None) 
     factors : (F32, F32), shapes (n_items, width) and (n_items,), optional
         Item vectors and biases, where negatives are drawn by rank. Cost: width m log m.
     """
-    threshold, alias = alias_table(share)
+    threshold, places = alias_table(share)
+    alias = members[places]
     if factors is None:
         return Catalogue(members, threshold, alias, np.empty((0, len(members)), np.int32), np.empty(0, np.float32))
     vectors, bias = factors
@@ -150,7 +151,8 @@ def shuffle(state, values):
 def item_by_share(bits, members, threshold, alias):
     """Return an item of the catalogue with the probability of its share."""
     k = below(bits, len(members))
-    return members[k] if low_unit(bits) < threshold[k] else members[alias[k]]
+    own, other = members[k], alias[k]  # both are read: which one it is cannot be foreseen, and a branch would be missed
+    return own if low_unit(bits) < threshold[k] else other
 
 
 @compiled_exactly
