@@ -2,8 +2,8 @@
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -43,7 +43,7 @@ def _blas() -> ThreadpoolController:
 
 
 class Threads:
-    """Executor over a pool of threads of this process.
+    """Executor over threads of this process.
 
     Kernels release the interpreter lock, and BLAS is held to one thread while blocks run: twice as many
     threads as cores is what makes other libraries ten times slower. One map at a time per process.
@@ -65,17 +65,44 @@ class Threads:
         return f"Threads({self.n or available_cores()})"
 
     def map(self, fn: Callable[[Block], Result], blocks: Iterable[Block]) -> list[Result]:
-        """Return ``[fn(b) for b in blocks]``; an error or Ctrl-C stops the blocks that have not begun."""
-        work = list(blocks)
-        n = min(self.n or available_cores(), len(work))
-        with self._one_map_at_a_time, _blas().limit(limits=1, user_api="blas"):
-            if n <= 1:
-                return [fn(block) for block in work]
-            pool = ThreadPoolExecutor(n)
+        """Return ``[fn(b) for b in blocks]``; blocks begin in their order. An error or Ctrl-C stops those that have not begun.
+
+        The calling thread works too, beside threads that live as long as the map: that takes a tenth of a millisecond.
+        """
+        left = deque(enumerate(blocks))
+        results: list[Result] = [None] * len(left)  # type: ignore[list-item]
+        failures: list[BaseException] = []
+
+        def work() -> None:
             try:
-                return list(pool.map(fn, work))
+                while (taken := _first(left)) is not None:
+                    results[taken[0]] = fn(taken[1])
+            except BaseException as failure:  # noqa: BLE001  raised again by the calling thread
+                failures.append(failure)
+                left.clear()
+
+        others = [threading.Thread(target=work, daemon=True) for _ in range(min(self.n or available_cores(), len(left)) - 1)]
+        with self._one_map_at_a_time, _blas().limit(limits=1, user_api="blas"):
+            try:
+                for thread in others:
+                    thread.start()
+                work()
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                left.clear()  # nothing, unless starting or waiting was interrupted
+                for thread in others:
+                    if thread.ident is not None:
+                        thread.join()
+        if failures:
+            raise failures[0]
+        return results
+
+
+def _first(left: deque[tuple[int, Block]]) -> tuple[int, Block] | None:
+    """Take the first of what is left, which several threads do at the same time; None where there is nothing."""
+    try:
+        return left.popleft()
+    except IndexError:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
