@@ -23,6 +23,8 @@ from recvec.types import F32, F64, Array, Executor
 DENSE_SIDE = 1200  # up to this many rows M is decomposed whole, which is exact and as fast
 BLOCK = 16  # columns of X; wider blocks need a larger space for the same accuracy
 SPACE = 4  # dimensions of the Krylov space for each wanted triplet
+LARGEST = 2  # times that, where the values have not settled
+SETTLED = 1.5e-3  # residual over the eigenvalue, below which singular values are right to about 1e-5
 STEPS = 20  # ... and at least so many powers of M, for few triplets out of a flat spectrum
 LITTLE = 0.1  # length of what is left of a column over what was taken from it, below which a second pass follows
 MOST = 10.0  # ... and a third, a fourth
@@ -57,6 +59,7 @@ def truncated_svd(matrix: sp.csr_array | F32, k: int, *, rng: np.random.Generato
     -----
     Cost: ``4 nnz SPACE k`` operations for the products with the matrix (nnz = n m where it is dense) and
     ``2.5 side (SPACE k)^2`` for reorthogonalization, side = min(n, m). Memory: ``4 side SPACE k`` bytes for the basis.
+    A flat spectrum takes a larger space, up to `LARGEST` times.
     """
     n, m = matrix.shape
     if n > m:
@@ -68,8 +71,7 @@ def truncated_svd(matrix: sp.csr_array | F32, k: int, *, rng: np.random.Generato
     if n <= max(DENSE_SIDE, space):
         values, left[:, :found] = _largest(_gram(matrix, transposed, executor), found, executor)
     else:
-        basis, projected = _krylov_basis(matrix, transposed, space, rng, executor)
-        values, rotation = _largest(projected, found, executor)
+        basis, values, rotation = _ritz(matrix, transposed, found, space, rng, executor)
         _combine(basis, rotation.astype(np.float32), left[:, :found], executor)
     s[:found] = np.sqrt(values.clip(min=0))
     s[s <= s[0] * 1e-5] = 0  # below float32 resolution of M: rank, not signal
@@ -122,26 +124,45 @@ def _largest(symmetric: F64, k: int, executor: Executor) -> tuple[F64, Array]:
     return executor.map(solve, [symmetric])[0]
 
 
-def _krylov_basis(
-    matrix: sp.csr_array | F32, transposed: sp.csr_array | F32, space: int, rng: np.random.Generator, executor: Executor
-) -> tuple[F32, F64]:
-    """Return an orthonormal basis as blocks (space / BLOCK, n or more, BLOCK), and ``basis M basis'`` (space, space)."""
+def _ritz(
+    matrix: sp.csr_array | F32, transposed: sp.csr_array | F32, k: int, space: int, rng: np.random.Generator, executor: Executor
+) -> tuple[F32, F64, Array]:
+    """Return an orthonormal basis as blocks (b, n or more, BLOCK), the k largest eigenvalues of M in it and their vectors.
+
+    The Krylov space has `space` dimensions, and more where the values are not settled.
+    """
     n, m = matrix.shape
-    basis, middle = tall(n, space // BLOCK), tall(m)
-    projected = np.zeros((space, space))
-    image = tall(n)
+    most = min(LARGEST * space, n // BLOCK * BLOCK)
+    basis, middle, image = tall(n, most // BLOCK), tall(m), tall(n)  # pages of the basis that are never written take no memory
     image[:n] = rng.standard_normal((n, BLOCK), dtype=np.float32)
     _orthonormalize(image, n, rng)
-    for j in range(len(basis)):
-        basis[j] = image
-        _multiply(transposed, image[:n], middle[:m], executor)
-        _multiply(matrix, middle[:m], image[:n], executor)
-        inside = crossed(basis[: j + 1], image, executor)  # the new columns of basis M basis'
-        start, end = j * BLOCK, (j + 1) * BLOCK
-        projected[:end, start:end], projected[start:end, :end] = inside, inside.T
-        if end < space:
-            _leave(basis[: j + 1], inside, image, n, rng, executor)
-    return basis, (projected + projected.T) / 2
+    projected, begin, end = np.zeros((most, most)), 0, min(space, most)  # basis M basis'
+    while True:
+        for j in range(begin // BLOCK, end // BLOCK):
+            if j > 0:
+                _leave(basis[:j], projected[: j * BLOCK, (j - 1) * BLOCK : j * BLOCK], image, n, rng, executor)
+            basis[j] = image
+            _multiply(transposed, image[:n], middle[:m], executor)
+            _multiply(matrix, middle[:m], image[:n], executor)
+            at, upto = slice(j * BLOCK, (j + 1) * BLOCK), slice((j + 1) * BLOCK)
+            inside = crossed(basis[: j + 1], image, executor)
+            projected[upto, at], projected[at, upto] = inside, inside.T
+        found = projected[:end, :end]
+        values, rotation = _largest((found + found.T) / 2, k, executor)
+        if end == most or _residual(found, values, rotation) < SETTLED:
+            return basis[: end // BLOCK], values, rotation
+        begin, end = end, min(most, end + space // SPACE // BLOCK * BLOCK + BLOCK)
+
+
+def _residual(projected: F64, values: F64, rotation: Array) -> float:
+    """Return the largest residual of the eigenvalues, over the value: what M makes of a vector outside of the space.
+
+    That is the part of the vector in the last block, times how that block is coupled to the next; the coupling to the one
+    before stands for it. The error of a value goes with the square.
+    """
+    coupling = float(np.linalg.norm(projected[-BLOCK:, -2 * BLOCK : -BLOCK], 2))
+    kept = values > values[0] * 1e-10  # the others are taken for zero
+    return float((coupling * np.linalg.norm(rotation[-BLOCK:], axis=0)[kept] / values[kept]).max(initial=0.0))
 
 
 def _leave(basis: F32, inside: F64, block: F32, n: int, rng: np.random.Generator, executor: Executor) -> None:
