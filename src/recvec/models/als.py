@@ -129,12 +129,13 @@ class ALS(Method):
         return DotModel.restored(self, state, LeastSquaresFoldIn(self, state.arrays["item_vectors"]))
 
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
-        """All epochs; entries are read once a step, vectors gathered for each of them."""
+        """All epochs, entries read once a step and vectors gathered for each of them, and the exact solve of the users at the end."""
         d, rows = self.embedding_dim, shape.n_users + shape.n_items
         passes = self.epochs * (self.cg_steps + 1)
         work = 8.0 * shape.n_interactions * d * passes + 4.0 * self.epochs * rows * d * d
+        exact = 2.0 * shape.n_interactions * d * d + shape.n_users * d**3 / 3
         memory = 16 * shape.n_interactions + 12 * rows * d
-        return Cost(operations=work, bytes_moved=8.0 * shape.n_interactions * d * self.epochs, memory=memory)
+        return Cost(operations=work, bytes_moved=8.0 * shape.n_interactions * d * (self.epochs + 1), memory=memory, products=exact)
 
 
 def _alternate(method: ALS, by_user: sp.csr_array, training: Training) -> tuple[F32, F32]:
