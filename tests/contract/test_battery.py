@@ -338,9 +338,12 @@ def test_estimate_grows_with_the_data(case: Case) -> None:
     assert large.seconds(2) < large.seconds(1)
 
 
-def test_what_does_not_fit_is_refused_before_it_is_allocated(case: Case, sample: rv.Dataset) -> None:
-    with pytest.raises(ResourceError, match=f"{case.method.name} would take about .* MB; allowed: 0 MB"):
+def test_what_does_not_fit_is_refused_before_it_is_allocated(case: Case, model: Model, sample: rv.Dataset) -> None:
+    refused = f"{case.method.name} would take about .* MB; allowed: 0 MB"
+    with pytest.raises(ResourceError, match=refused):
         case.method.fit(sample, runtime=Runtime(memory_limit=100))
+    with pytest.raises(ResourceError, match=refused):
+        model.method.update(model, sample, runtime=Runtime(memory_limit=100))
 
 
 def test_what_is_free_is_the_limit_where_none_is_given(case: Case, sample: rv.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

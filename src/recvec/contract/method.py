@@ -253,6 +253,8 @@ class Method(ABC):
             Where the method can only be fitted again.
         InputError
             Where the model is of another recipe, or the dataset has fewer users or items than the model.
+        ResourceError
+            As in `fit`; an update takes no more memory than that.
         """
         if model.method != self:
             raise InputError(f"the model is of another recipe, {model.method}; update it by its own: model.method.update(model, ...)")
@@ -261,8 +263,10 @@ class Method(ABC):
                 f"the data have {dataset.n_users} users and {dataset.n_items} items, the model has {model.n_users} and {model.n_items}; "
                 f"allowed: as many or more, old ones in their rows; give the grown table"
             )
+        runtime = runtime or Runtime()
+        self._check_memory(DataShape.of(dataset), runtime)
         seed = rng if isinstance(rng, np.random.Generator) else [rng or 0, model.n_users, model.n_items]  # not the numbers of the fit
-        training = Training(rng=np.random.default_rng(seed), runtime=runtime or Runtime(), identity={})
+        training = Training(rng=np.random.default_rng(seed), runtime=runtime, identity={})
         return self._update(model, dataset, new, training)
 
     def _update(self, model: Any, dataset: Dataset, new: Interactions | None, training: Training) -> Model:
@@ -279,7 +283,10 @@ class Method(ABC):
             raise ValueRangeError(
                 f"the data have {dataset.n_users} user(s) and {dataset.n_items} item(s); allowed: 2 or more of each; give more interactions"
             )
-        shape = DataShape.of(dataset)
+        self._check_memory(DataShape.of(dataset), runtime)
+
+    def _check_memory(self, shape: DataShape, runtime: Runtime) -> None:
+        """Refuse what cannot fit, before anything is allocated."""
         memory = self.estimate(shape, runtime).memory
         limit, free, larger = runtime.memory_limit, "", "raise the memory limit"
         if limit is None:
