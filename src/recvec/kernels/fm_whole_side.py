@@ -151,10 +151,21 @@ class _Solver:
         self.square = (entries / max(1.0, float(met.sum(dtype=np.float64)))).astype(np.float32)  # (width,): of an average entry
         weights = np.add.reduceat(np.append(losses.quadratic, np.float32(0)), losses.indptr[:-1]) * (counts > 0)
         self.weights = weights.astype(np.float32)  # (n,)
-        if len(side.shared_reg):
-            left = self._summed(len(weights), lambda at: (self._forms(at)[0] * self._forms(at)[1] * side.own_reg[at, None]).sum(axis=0))
-            level = (left / float(side.scale.sum(dtype=np.float64))).astype(np.float32)  # t, (width,)
-            self.shrunk = np.float32(1) / (coupling[1][:, None] * level + 1)  # (k, width)
+        self.inverse = np.empty((len(weights), len(losses.shift)), np.float32)  # of the systems of ids, a diagonal each
+        self.part = np.empty_like(self.inverse) if len(side.shared_reg) else self.inverse[:0]  # of a row's own that its id explains
+        level = self._summed(len(weights), self._prepare) / float(side.scale.sum(dtype=np.float64))  # t, (width,)
+        self.shrunk = np.float32(1) / (coupling[1][:, None] * level.astype(np.float32) + 1)  # (k, width)
+
+    def _prepare(self, at: slice) -> F32:
+        """Fill the diagonals of some rows; return what their forms leave to shared features, added up."""
+        losses, own, reg = self.losses, self.side.own[at, None], self.side.own_reg[at, None]
+        diagonal = losses.times[at, None] * losses.fixed.spectrum + self.weights[at, None] * self.square
+        self.inverse[at] = 1 / (own * own * diagonal + reg)
+        if not len(self.part):
+            return np.zeros(diagonal.shape[1], np.float32)
+        self.part[at] = own * diagonal * self.inverse[at]
+        left: F32 = np.einsum("na,na->a", diagonal, reg * self.inverse[at])
+        return left
 
     def image(self, vectors: Vectors, *, share: float) -> Vectors:
         """Return ``share (right side) - (system) vectors``."""
@@ -176,21 +187,13 @@ class _Solver:
         own, side = np.empty_like(given.own), self.side
         shared = given.shared
         if len(shared):
-
-            def explained(at: slice) -> None:
-                diagonal, inverse = self._forms(at)
-                own[at] = side.own[at, None] * diagonal * inverse * given.own[at]
-
-            self._slices(explained)
+            self._slices(lambda at: np.multiply(self.part[at], given.own[at], out=own[at]))
             shared = self._shared(given.shared - sparse_dense(side.by_feature, own, executor=self.around))
             sparse_dense(side.shared, shared, executor=self.around, out=own)
 
         def solve(at: slice) -> float:
-            diagonal, inverse = self._forms(at)
-            if len(shared):
-                own[at] = (given.own[at] - side.own[at, None] * diagonal * own[at]) * inverse
-            else:
-                np.multiply(given.own[at], inverse, out=own[at])
+            explained = self.part[at] * own[at] if len(shared) else np.float32(0)
+            own[at] = given.own[at] * self.inverse[at] - explained
             return float(np.einsum("na,na->", own[at], given.own[at]))
 
         fit = sum(self._slices(solve)) + float(np.einsum("ka,ka->", shared, given.shared, dtype=np.float64))
@@ -209,12 +212,6 @@ class _Solver:
         """Return an inner product; slices are added in their order."""
         own = sum(self._slices(lambda at: float(np.einsum("na,na->", left.own[at], right.own[at]))))
         return own + float(np.einsum("ka,ka->", left.shared, right.shared, dtype=np.float64))
-
-    def _forms(self, at: slice) -> tuple[F32, F32]:
-        """Return the diagonals of some rows' forms, and of the inverse of their ids' systems, each (b, width)."""
-        losses, own = self.losses, self.side.own[at, None]
-        diagonal: F32 = losses.times[at, None] * losses.fixed.spectrum + self.weights[at, None] * self.square
-        return diagonal, np.float32(1) / (own * own * diagonal + self.side.own_reg[at, None])
 
     def _shared(self, given: F32) -> F32:
         basis = self.coupling[0]
