@@ -83,6 +83,7 @@ class Whole(Machine):
     reg: float = param(0.012, "regularization of ids", low=0.0)
     shared_reg: float = param(1.0, "regularization of attributes", low=0.0)
     cold_weight: float = param(0.0, "weight of the loss without ids", low=0.0)
+    linear: bool = param(True, "whether items have linear terms")
 
     def learned(self, users: Block, items: Block, pairs: sp.csr_array, training: Training) -> Factors:
         """Learn from the blocks."""
@@ -92,6 +93,7 @@ class Whole(Machine):
             reg=self.reg,
             shared_reg=self.shared_reg,
             cold_weight=self.cold_weight,
+            linear=self.linear,
         )
         executor = training.runtime.executor
         return solve_whole(

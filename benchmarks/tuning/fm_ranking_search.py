@@ -31,6 +31,8 @@ PEOPLE = "gender,age,occupation"
 PROBLEMS: dict[str, tuple[str, str, Machine]] = {
     "new-users": ("movielens-1m", "new-users", Whole(user_attributes=PEOPLE, balance=22.0, cold_weight=10.0)),
     "new-users-softmax": ("movielens-1m", "new-users", Picked(user_attributes=PEOPLE, cold_weight=10.0)),
+    "warm": ("movielens-1m", "random", Whole(embedding_dim=64, user_attributes=PEOPLE, item_attributes="genres")),
+    "warm-ids": ("movielens-1m", "random", Whole(embedding_dim=64)),
     "new-items": ("movielens-100k", "new-items", Whole(item_attributes="genres")),
     "new-items-softmax": ("movielens-100k", "new-items", Picked(item_attributes="genres")),
     "new-items-ids": ("movielens-100k", "new-items", Whole()),
@@ -73,9 +75,12 @@ def main() -> None:
     data_name, protocol, method = PROBLEMS[given.name]
     path, runtime, data = log_of(given.name), Runtime(threads=given.threads), read(data_name)
     log = json.loads(path.read_text()) if path.exists() else {"data": data_name, "protocol": protocol, "inner_seeds": INNER, "lines": []}
-    outer = folds(data, protocol, 5, seed=0)
+    outer = [rv.split(data, "random", seed=s) for s in range(3)] if protocol == "random" else folds(data, protocol, 5, seed=0)
     for fold in map(int, given.folds.split(",")):
-        parts = [folds(outer[fold].train, protocol, 5, seed=seed)[0] for seed in INNER]
+        if protocol == "random":
+            parts = [rv.split(outer[fold].train, "random", seed=seed) for seed in INNER[:1]]
+        else:
+            parts = [folds(outer[fold].train, protocol, 5, seed=seed)[0] for seed in INNER]
         for settings in given.grid:
             if any(line["fold"] == fold and line["settings"] == settings for line in log["lines"]):
                 continue
