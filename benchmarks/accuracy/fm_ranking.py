@@ -7,14 +7,14 @@
 - ``new-users``: MovieLens-1M, five folds over users, no history, gender, age bracket and occupation known; beside the machines
   the ridge regression of all items' scores on the same attributes, and popularity.
 - ``new-items``: MovieLens-100K, five folds over items, held-out items alone compete, genres known; beside the machine with ids and
-  genres the same without genres, once as it comes (all new items tie, and ties go to the smaller row, which in this data set
-  belongs to a more popular film) and once with ties broken at random, and the popularity of genres: an item's score is the mean over its genres of the mean count of a
-  training item of that genre.
+  genres stands the same without genres, once as it comes (all new items tie, and ties go to the smaller row, which in this data set
+  belongs to a more popular film), once with ties broken at random; and the popularity of genres: an item's score is the mean over
+  its genres of the mean count of a training item of that genre.
 - ``warm``: MovieLens-1M, random 90/10, three seeds: ids and attributes of both sides against ``als`` at the same width and epochs.
 
 Settings of each fold are those that did best on validation parts of its own training part
-(``benchmarks/tuning/fm_ranking_search.py``); of ``warm``
-a validation part of the first split's training part chose for all three. Differences are paired by user, with the sign-flip test of ``recvec.differences``.
+(``benchmarks/tuning/fm_ranking_search.py``); of ``warm`` a validation part of the first split's training part chose for all three.
+Differences are paired by user, with the sign-flip test of ``recvec.differences``.
 Result: ``results/fm_ranking.json``, one entry for each name.
 """
 
