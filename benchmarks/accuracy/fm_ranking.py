@@ -14,6 +14,8 @@
 
 Settings of each fold are those that did best on validation parts of its own training part
 (``benchmarks/tuning/fm_ranking_search.py``); of ``warm`` a validation part of the first split's training part chose for all three.
+A first run of ``warm`` with ``reg`` .012 throughout (als .3148 / .2906, machines below it) was what led to that search, in which the
+machines had more tries than als (three). The variant of ``new-items`` with ties at random was added after the plain one was seen.
 Differences are paired by user, with the sign-flip test of ``recvec.differences``.
 Result: ``results/fm_ranking.json``, one entry for each name.
 """
