@@ -1,6 +1,7 @@
 """Bayesian factorization machines and those by alternating least squares: planted parameters, exact laws, errors."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_least_squares_goes_down_and_ends_where_the_gradient_vanishes() -> None:
         return (rest**2).sum() + 3.0 * (0.5 * (w**2).sum() + (v**2).sum()), of_w, of_v
 
     values = [objective(m)[0] for m in machines]
-    assert all(b <= a * (1 + 1e-5) for a, b in zip(values, values[1:], strict=False))
+    assert all(b <= a * (1 + 1e-5) for a, b in pairwise(values))
     first, last = (np.sqrt((of_w**2).sum() + (of_v**2).sum()) for _, of_w, of_v in (objective(machines[at]) for at in (0, -1)))
     assert last < 0.01 * first
 
