@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / room) for room in ("accuracy", "speed")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "accuracy"))
 from fm_features import read, relations
 from harness import write_result
 
