@@ -32,7 +32,7 @@ from recvec.kernels.fm_gibbs import draw
 from recvec.kernels.fm_gibbs_posterior import Posterior, predict
 from recvec.types import F32, I64
 
-RANK, ITERATIONS, KEPT = 16, 20, 10
+RANK, ITERATIONS, KEPT = 16, 12, 6
 VARIANTS: dict[str, dict[str, bool]] = {"ids": {}, "attributes": {"attributes": True}, "histories": {"attributes": True, "history": True}}
 
 

@@ -209,3 +209,10 @@ def residuals(chunks, block, known, offset, out):
         p = load(chunks, vectors, p_row)
         inside = dot(p, load(chunks, moments, row * (width + EXTRA) + width)) + dot(p, load(chunks, room, 0))
         out[row, 0], out[row, 1] = rest, scalars[row, SQUARES] - o * scalars[row, SUM] - o * rest - inside
+
+
+@compiled
+def write_residuals(chunks, first, last, offset, block, known, out):
+    """Fill `out` for a range of rows, from the moments of all rows of the block."""
+    (moments, scalars), size = block, len(chunks) * LANES + EXTRA
+    residuals(chunks, (moments[first * size : last * size], scalars[first:last]), known, offset + first, out[first:last])

@@ -156,8 +156,8 @@ class Side:
         return np.concatenate([[0], ends]), feature[order].astype(np.int32), value[order].astype(np.float32)
 
     @cached_property
-    def shared(self) -> tuple[I32, I64, I32, F32]:
-        """The shared features: ``features, bounds, rows, values`` as `draw_together` takes them; rows without observations left out."""
+    def shared(self) -> tuple[I32, I64, I32, F32, I64]:
+        """The shared features: what `draw_together` takes as `entries`; rows without observations are left out."""
         indptr, rows, features, values = self._columns
         shared = np.flatnonzero(np.diff(indptr) > 1)
         kept = (np.diff(indptr) > 1)[features] & (np.diff(self.indptr) > 0)[rows]
@@ -168,7 +168,8 @@ class Side:
         ends = np.cumsum(np.bincount(place * N_PARTS + part, minlength=len(shared) * N_PARTS))
         begins = np.concatenate([[0], ends])
         bounds = begins[np.arange(len(shared))[:, None] * N_PARTS + np.arange(N_PARTS + 1)]
-        return shared.astype(np.int32), bounds, rows, values
+        edges = np.array([0, *cuts, self.block.n_rows], np.int64)
+        return shared.astype(np.int32), bounds, rows, values, edges
 
     @cached_property
     def _tasks(self) -> list[tuple[int, int]]:
@@ -238,10 +239,9 @@ class Side:
             room = aligned((N_PARTS + 1) * (width + N_ROWS), width), np.zeros((N_PARTS + 1, SUMS))
 
             def help_with(_: int) -> None:
-                draw_together(chunks, flags, self.shared, pairs, self.first_row, block, known[:2], machine, *law, room)
+                draw_together(chunks, flags, self.shared, pairs, self.first_row, block, known[:2], machine, *law, room, out)
 
             executor.map(help_with, range(HELPERS))
-            executor.map(lambda bound: write_residuals(chunks, *bound, self.first_row, block, known[:2], out), self._tasks)
         self._end(parameters, rows)
         return out
 
@@ -270,13 +270,6 @@ def draw_rows(chunks, where, observations, entries, pairs, kept, known, machine,
         draw_private(chunks, entries, pairs, first, offset, block, (vectors, own), machine, prior, alpha, key, dimension)
         if forget:
             residuals(chunks, block, (vectors, own), offset + first, out[first:last])
-
-
-@compiled
-def write_residuals(chunks, first, last, offset, block, known, out):
-    """Fill `out` for a range of rows, from the moments of all rows of the block."""
-    (moments, scalars), size = block, len(chunks) * LANES + EXTRA
-    residuals(chunks, (moments[first * size : last * size], scalars[first:last]), known, offset + first, out[first:last])
 
 
 def row_vectors(block: Block, linear: F32, factors: F32, *, pairs: bool, executor: Executor) -> tuple[F32, F32]:

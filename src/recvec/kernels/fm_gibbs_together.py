@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from recvec.kernels.compiled import compiled
-from recvec.kernels.fm_gibbs_features import DELTA, N_ROWS, POINT, add_entry, find_step, move, symmetrize
+from recvec.kernels.fm_gibbs_features import DELTA, N_ROWS, POINT, add_entry, find_step, move, symmetrize, write_residuals
 from recvec.kernels.fm_gibbs_moments import EXTRA
 from recvec.kernels.simd import add_scaled, borrowed, element, intrinsic, load, prefetch, store
 
@@ -65,8 +65,8 @@ def _take(typing, flags, at, old, new):
 
 
 @compiled
-def draw_together(chunks, flags, entries, pairs, offset, block, known, parameters, prior, alpha, key, dimension, room):
-    """Draw features one after another; called by any number of threads with the same arguments.
+def draw_together(chunks, flags, entries, pairs, offset, block, known, parameters, prior, alpha, key, dimension, room, out):
+    """Draw features one after another, then fill `out` as `residuals` does; called by any number of threads with the same arguments.
 
     Parameters
     ----------
@@ -76,12 +76,13 @@ def draw_together(chunks, flags, entries, pairs, offset, block, known, parameter
         Zeros.
     entries : tuple
         ``features`` int32 (m,), in the order in which they are drawn, ``bounds`` int64 (m, N_PARTS + 1), where the entries of
-        each part of the rows begin, ``rows`` int32 and ``values`` float32: the entries.
+        each part of the rows begin, ``rows`` int32 and ``values`` float32: the entries; ``edges`` int64 (N_PARTS + 1,), the first
+        row of each part.
     room : tuple
         ``systems`` float32 ((N_PARTS + 1) * (width + N_ROWS), width) and ``sums`` float64 (N_PARTS + 1, SUMS).
     """
     flags, entries, block, prior = borrowed(flags), borrowed(entries), borrowed(block), borrowed(prior)
-    known, parameters, room = borrowed(known), borrowed(parameters), borrowed(room)
+    known, parameters, room, out = borrowed(known), borrowed(parameters), borrowed(room), borrowed(out)
     leads, step = _take(flags, _LEADER, 0, 1), np.int64(1)
     while True:
         if leads:
@@ -93,7 +94,7 @@ def draw_together(chunks, flags, entries, pairs, offset, block, known, parameter
         for turn in range(N_PARTS):
             part = turn if leads else N_PARTS - 1 - turn
             if step > 0 and _take(flags, _TAKEN + part * _APART, step - 1, step):
-                _do_part(chunks, step - 1, part, entries, pairs, offset, block, known, parameters[1], room)
+                _do_part(chunks, step - 1, part, entries, pairs, offset, block, known, parameters[1], room, out)
                 _release(flags, _DONE + part * _APART, step)
         if leads:
             _end_step(chunks, step - 1, flags, entries[0], parameters, prior, alpha, key, dimension, room)
@@ -120,16 +121,18 @@ def _end_step(chunks, at, flags, features, parameters, prior, alpha, key, dimens
 
 
 @compiled
-def _do_part(chunks, at, part, entries, pairs, offset, block, known, factors, room):
-    """Take over the step of feature ``at - 1`` in one part of the rows, and add up the entries of feature `at`."""
-    (features, bounds, rows, values), (systems, all_sums) = entries, room
+def _do_part(chunks, at, part, entries, pairs, offset, block, known, factors, room, out):
+    """Take over the step of feature ``at - 1`` in one part of the rows, and add up the entries of feature `at`, or end."""
+    (features, bounds, rows, values, edges), (systems, all_sums) = entries, room
     width, size = systems.shape[1], systems.shape[1] + N_ROWS
     if at > 0:
         f, drawn = np.int64(features[at - 1]), systems[N_PARTS * size :]
         delta = np.float32(all_sums[N_PARTS, STEP_W])
         for e in range(bounds[at - 1, part], bounds[at - 1, part + 1]):
             move(chunks, values[e], pairs, offset + np.int64(rows[e]), known, factors, f, drawn, delta)
-    if at < len(features):
+    if at == len(features):
+        write_residuals(chunks, edges[part], edges[part + 1], offset, block, known, out)
+    else:
         f, system, sums = np.int64(features[at]), systems[part * size : (part + 1) * size], all_sums[part]
         system[: width + DELTA] = 0
         sums[:] = 0
