@@ -159,15 +159,20 @@ def test_a_side_is_the_id_the_attributes_and_the_history() -> None:
     coder = AttributeCoder.fit(found := table(job=["a", "b", "a"]), "user")
     side = SideCoder(coder, n_ids=3, n_met=4)
     met = sp.csr_array(np.array([[1.0, 0, 5, 0], [0, 0, 0, 0], [0, 1, 1, 1]], np.float32))
-    block = side.block(coder.encode(found.frame), met)
+    features = side.rows(coder.encode(found.frame), met, np.array([0, 3, 2], np.int32))
     third, half = 1 / np.sqrt(3), 1 / np.sqrt(2)
-    expected = [[1, 0, 0, 1, 0, half, 0, half, 0], [0, 1, 0, 0, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0, third, third, third]]
-    np.testing.assert_allclose(block.features.toarray(), expected, rtol=1e-6)
-    assert block.groups.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2]
-    assert block.features.dtype == np.float32
-    assert block.features.indices.dtype == np.int32
-    assert block.features.has_sorted_indices
-    assert [side.label(f) for f in (0, 3, 8)] == ["user", "job=a", "history of the user"]
-    assert side.encode(pl.DataFrame({"job": ["b"]})).toarray().tolist() == [[0, 0, 0, 0, 1, 0, 0, 0, 0]]
+    expected = [[1, 0, 0, 0, 1, 0, half, 0, half, 0], [0, 0, 0, 1, 0, 1, 0, 0, 0, 0], [0, 0, 1, 0, 1, 0, 0, third, third, third]]
+    np.testing.assert_allclose(features.toarray(), expected, rtol=1e-6)
+    assert side.groups.tolist() == [0, 0, 0, 0, 1, 1, 2, 2, 2, 2]
+    assert side.n_groups == 3
+    assert features.dtype == np.float32
+    assert features.indices.dtype == np.int32
+    assert features.has_sorted_indices
+    assert [side.label(f) for f in (0, 4, 9)] == ["user", "job=a", "history of the user"]
+    stranger = side.rows(side.encode(pl.DataFrame({"job": ["b"]})))
+    assert stranger.toarray().tolist() == [[0, 0, 0, 1, 0, 1, 0, 0, 0, 0]]
     again = SideCoder.restore(side.meta(), coder.arrays())
     assert (again.groups == side.groups).all()
+    context = SideCoder(coder)
+    assert context.rows(coder.encode(found.frame)).toarray().tolist() == coder.encode(found.frame).toarray().tolist()
+    assert context.groups.tolist() == [0, 0]

@@ -5,7 +5,8 @@ The features of a side stand in this order, each kind a group of its own (`kerne
 ========== ======================================= =========================================
 group      features                                values
 ========== ======================================= =========================================
-0          the id, one for each row                1; none for someone new
+0          the id, one for each row, and behind    1; everyone of whom nothing was learned has
+           them one that is nobody's in training   the last one
 1, 2, ...  attributes, see `encoders.attributes`   mean square length 1 for each attribute
 last       the history, if wanted                  1 / sqrt(n) for each of n others met
 ========== ======================================= =========================================
@@ -20,20 +21,19 @@ import polars as pl
 import scipy.sparse as sp
 
 from recvec.encoders.attributes import AttributeCoder
-from recvec.kernels.fm_blocks import Block
 from recvec.types import F32, I32, Array, Json
 
 
 @dataclass(frozen=True, eq=False)
 class SideCoder:
-    """Numbers the features of one side.
+    """Numbers the features of one side, or of the context, which has no ids.
 
     Parameters
     ----------
     attributes : AttributeCoder
         Its attributes.
     n_ids : int
-        Rows of the vocabulary, each with a feature of its own; 0 for context.
+        Rows of the vocabulary, each with a feature of its own, and one more for everyone else; 0: no ids at all.
     n_met : int
         Rows of the other side, where the history is a group of features; else 0.
     """
@@ -43,21 +43,26 @@ class SideCoder:
     n_met: int = 0
 
     @property
-    def n_features(self) -> int:
-        """Number of features."""
-        return self.n_ids + self.attributes.n_features + self.n_met
+    def attributes_start(self) -> int:
+        """First feature of the attributes: behind the ids and the one that stands for everyone else."""
+        return self.n_ids + 1 if self.n_ids else 0
 
     @property
     def met_start(self) -> int:
         """First feature of the history."""
-        return self.n_ids + self.attributes.n_features
+        return self.attributes_start + self.attributes.n_features
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self.met_start + self.n_met
 
     @property
     def groups(self) -> I32:
         """Group of each feature, shape (n_features,)."""
         first = int(self.n_ids > 0)
         last = first + len(self.attributes.columns)
-        parts = [np.zeros(self.n_ids, np.int32), self.attributes.groups + np.int32(first), np.full(self.n_met, last, np.int32)]
+        parts = [np.zeros(self.attributes_start, np.int32), self.attributes.groups + np.int32(first), np.full(self.n_met, last, np.int32)]
         return np.concatenate(parts)
 
     @property
@@ -65,7 +70,7 @@ class SideCoder:
         """Number of groups."""
         return int(self.n_ids > 0) + len(self.attributes.columns) + int(self.n_met > 0)
 
-    def rows(self, attributes: sp.csr_array, met: sp.csr_array | None, *, ids: bool) -> sp.csr_array:
+    def rows(self, attributes: sp.csr_array, met: sp.csr_array | None = None, ids: I32 | None = None) -> sp.csr_array:
         """Return rows of features.
 
         Parameters
@@ -74,41 +79,42 @@ class SideCoder:
             As the coder of the attributes gives them.
         met : csr_array, shape (n, n_met or fewer), optional
             Who met whom; what it holds does not matter. None for nothing.
-        ids : bool
-            Whether row n is the one with id n of the vocabulary, else someone new.
+        ids : I32, shape (n,), optional
+            Row in the vocabulary of each, `n_ids` for someone of whom nothing was learned; everyone is that without it.
         """
         n = attributes.shape[0]
-        own = sp.eye_array(n, self.n_ids, dtype=np.float32) if ids else sp.csr_array((n, self.n_ids), dtype=np.float32)
-        others = sp.csr_array((n, self.n_met), dtype=np.float32) if met is None or not self.n_met else averaged(met, self.n_met)
-        matrix = sp.csr_array(sp.hstack([own, attributes, others], format="csr", dtype=np.float32))
+        parts = [attributes]
+        if self.n_ids:
+            columns = np.full(n, self.n_ids, np.int32) if ids is None else ids
+            own = sp.csr_array((np.ones(n, np.float32), columns, np.arange(n + 1)), shape=(n, self.attributes_start))
+            parts.insert(0, own)
+        if self.n_met:
+            parts.append(sp.csr_array((n, self.n_met), dtype=np.float32) if met is None else averaged(met, self.n_met))
+        matrix = sp.csr_array(sp.hstack(parts, format="csr", dtype=np.float32))
         matrix.indptr, matrix.indices = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
         matrix.sort_indices()
         return matrix
 
-    def block(self, attributes: sp.csr_array, met: sp.csr_array | None) -> Block:
-        """Return the rows of the whole vocabulary."""
-        return Block(self.rows(attributes, met, ids=True), self.groups)
-
     def label(self, feature: int) -> str:
         """Return how a feature is called: ``user``, ``occupation=artist``, ``history of the user``."""
         subject = self.attributes.subject
-        if feature < self.n_ids:
+        if feature < self.attributes_start:
             return subject
-        return self.attributes.label(feature - self.n_ids) if feature < self.met_start else f"history of the {subject}"
+        return self.attributes.label(feature - self.attributes_start) if feature < self.met_start else f"history of the {subject}"
 
     def encode(self, frame: pl.DataFrame) -> sp.csr_array:
-        """Return the rows of people, items or contexts that are known by attributes alone.
+        """Return the attributes, shape (n, n_attributes), of a frame from elsewhere.
 
         Raises
         ------
         ColumnError
             As `AttributeCoder.typed`.
         """
-        return self.rows(self.attributes.encode(self.attributes.typed(frame)), None, ids=False)
+        return self.attributes.encode(self.attributes.typed(frame))
 
     def nothing(self, n: int) -> sp.csr_array:
-        """Return the rows of `n` people or items of whom nothing is known."""
-        return sp.csr_array((n, self.n_features), dtype=np.float32)
+        """Return the attributes of `n` people or items without any, shape (n, n_attributes)."""
+        return sp.csr_array((n, self.attributes.n_features), dtype=np.float32)
 
     def meta(self) -> dict[str, Json]:
         """Return what `restore` builds it from, beside the arrays of the attributes."""
