@@ -70,12 +70,12 @@ class Machine:
 
     @property
     def n_draws(self) -> int:
-        """S."""
+        """Number of machines, S."""
         return len(self.bias)
 
     @property
     def rank(self) -> int:
-        """d."""
+        """Length of the factors, d."""
         return int(self.factors.shape[2])
 
     @property
@@ -166,8 +166,8 @@ def _polynomials(rows: sp.csr_array, third: F32, executor: Executor) -> tuple[F3
         sparse_dense(sp.csr_array((rows.data**k, rows.indices, rows.indptr), shape=rows.shape), third**k, executor=executor)
         for k in (1, 2, 3)
     )
-    e2: F32 = (p1 * p1 - p2) / 2
-    e3: F32 = (p1**3 - 3 * p1 * p2 + 2 * p3) / 6
+    e2: F32 = (p1 * p1 - p2) * np.float32(1 / 2)
+    e3: F32 = (p1 * p1 * p1 - 3 * p1 * p2 + 2 * p3) * np.float32(1 / 6)
     return p1, e2, e3.sum(axis=1)
 
 
