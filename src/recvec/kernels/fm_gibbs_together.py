@@ -12,7 +12,6 @@ nothing to take. What a thread wrote before it released a flag is seen by who ac
 """
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 
 from recvec.kernels.compiled import compiled
