@@ -34,15 +34,19 @@ Sources: Rendle, "Factorization machines", ICDM 2010; Freudenthaler, Schmidt-Thi
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+import scipy.sparse as sp
+
 from recvec.contract import Cost, DataShape, DotModel, Link, Method, Runtime, State, Training, param
 from recvec.data.dataset import Dataset
 from recvec.errors import HyperparameterError
-from recvec.kernels.fm_vectors import ITEM, USER, as_items, as_users, sums
+from recvec.kernels.fm_vectors import ITEM, USER, Machine, as_items, as_users, sums
 from recvec.models.fm_fold_in import FMFoldIn
-from recvec.models.fm_history import HistorySolver
+from recvec.models.fm_history import HistorySolver, spread_of_ids
 from recvec.models.fm_links import Draws, Logistic
 from recvec.models.fm_problem import Problem, problem_of
-from recvec.models.fm_solvers import SOLVERS, Learned
+from recvec.models.fm_solvers import SOLVERS, Learned, ids_of
+from recvec.types import F32, I64
 
 BY_TASK = {
     "ranking": ("squares", "softmax", "gradient"),
@@ -170,7 +174,10 @@ def _model(method: FM, problem: Problem, learned: Learned, training: Training) -
     machine, executor = learned.machine, training.runtime.executor
     users = as_users(machine, sums(machine, USER, problem.features[USER], executor))
     items = as_items(machine, sums(machine, ITEM, problem.features[ITEM], executor))
+    known = ids_of(problem, USER) - problem.starts[USER]
     solver = HistorySolver(machine, items, learned.reg, learned.target, learned.other, learned.unobserved_weight)
+    anyone = replace(solver, reg=learned.reg * _narrower(machine, known, users[known]))
+    usual = sp.csr_array(problem.attributes[USER][known].mean(axis=0, dtype=np.float64).astype(np.float32)[None])
     return DotModel(
         method=method,
         user_vectors=users,
@@ -180,6 +187,18 @@ def _model(method: FM, problem: Problem, learned: Learned, training: Training) -
         bounds=(float(problem.targets.min()), float(problem.targets.max())) if method.task == "rating" else None,
         link=learned.link,
         notes=problem.notes,
-        fold_in=FMFoldIn(method.name, machine, problem.coders, problem.attributes, solver, learned.link),
+        fold_in=FMFoldIn(method.name, machine, problem.coders, problem.attributes, usual, solver, anyone, learned.link),
         curve=tuple(training.curve),
     )
+
+
+def _narrower(machine: Machine, ids: I64, users: F32) -> F32:
+    """Return how much narrower ids spread than all that is known of users, as a ratio of variances, (S, d + 1)."""
+    _, variance = spread_of_ids(machine, ids)
+    if machine.fields is not None or machine.third is not None:
+        return np.ones_like(variance)
+    s, n = machine.n_draws, len(users)
+    pairs, own = users[:, : machine.width].reshape(n, s, -1), users[:, -s:, None]
+    whole = np.concatenate([pairs, own], axis=2).astype(np.float64).var(axis=0) * s
+    ratio: F32 = (variance / np.maximum(whole, variance)).astype(np.float32)
+    return ratio

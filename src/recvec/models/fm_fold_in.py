@@ -1,7 +1,7 @@
 """A factorization machine in front of strangers: their features make their vector, as everyone's do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,8 +26,9 @@ _SIDES = ("user", "item", "context")
 class FMFoldIn(FoldIn):
     """Everyone by their features.
 
-    A person described by attributes has those, and the id of everyone else. A history speaks through its features where the
-    machine has some for it; else it changes the id, see `fm_history`. Without a context nothing of it stands in the score.
+    A person described by attributes has those, and the id of everyone else; one who is not has the mean attributes. A history
+    speaks through its features where the machine has some for it; else it changes the id, see `fm_history`. Without a context
+    nothing of it stands in the score.
 
     Parameters
     ----------
@@ -39,8 +40,12 @@ class FMFoldIn(FoldIn):
         Of users, items and contexts.
     attributes : tuple of csr_array
         Attributes of all users and all items.
+    usual : csr_array, shape (1, n_attributes)
+        Mean attributes of the users of the fit.
     solver : HistorySolver
-        What a history says about an id.
+        What a history says about an id, attributes known.
+    anyone : HistorySolver
+        What it says of someone whose attributes are not known: the id stands for these too, and is less held to the mean.
     link : Link, optional
         Of the model; its numbers are saved with the rest.
     """
@@ -49,7 +54,9 @@ class FMFoldIn(FoldIn):
     machine: Machine
     coders: tuple[SideCoder, SideCoder, SideCoder]
     attributes: tuple[sp.csr_array, sp.csr_array]
+    usual: sp.csr_array
     solver: HistorySolver
+    anyone: HistorySolver
     link: Link | None = None
 
     @property
@@ -70,10 +77,12 @@ class FMFoldIn(FoldIn):
         if features is not None and len(features) != n:
             raise ValueRangeError(f"there are {n} histories and {len(features)} rows of features; allowed: one each")
         coder, executor = self.coders[USER], Runtime().executor
-        attributes = coder.nothing(n) if features is None else coder.encode(features)
+        attributes = sp.csr_array(self.usual[np.zeros(n, np.int32)]) if features is None else coder.encode(features)
         met = None if histories is None else _padded(histories.matrix(), coder.n_met)
         found = as_users(self.machine, sums(self.machine, USER, coder.rows(attributes, met), executor))
-        return found if histories is None or coder.n_met else self.solver.solve(found, histories, executor)
+        if histories is None or coder.n_met:
+            return found
+        return (self.anyone if features is None else self.solver).solve(found, histories, executor)
 
     def item_queries(self, features: pl.DataFrame) -> F32:
         """Return the vectors of items that nobody has met, by their attributes."""
@@ -94,9 +103,9 @@ class FMFoldIn(FoldIn):
         named = {"bias": float(self.machine.bias.mean()), "item, for anyone": float(nobody @ vector)}
         coder = self.coders[USER]
         if not coder.n_met:
-            whole, added = self.solver.parts(nobody, history, vector)
-            return ({**named, "items not met": whole} if self.solver.unobserved_weight else named), added
-        row = coder.rows(coder.nothing(1), _padded(history.matrix(), coder.n_met))
+            whole, added = self.anyone.parts(nobody, history, vector)
+            return ({**named, "items not met": whole} if self.anyone.unobserved_weight else named), added
+        row = coder.rows(self.usual, _padded(history.matrix(), coder.n_met))
         found = present(self.machine, self.coders, (row, None, None))
         change = float(self.queries(history, None)[0] @ vector) - named["item, for anyone"]
         rest, added = parts_of_history(self.machine, found, vector, change, len(history.items))
@@ -151,6 +160,7 @@ class FMFoldIn(FoldIn):
             found |= {f"{side}.attributes.{name}": part for name, part in parts.items()}
         if isinstance(self.link, Draws):
             found |= {f"link.{name}": array for name, array in self.link.arrays().items()}
+        found |= {"usual": self.usual.toarray()[0], "anyone.reg": self.anyone.reg}
         return found | {f"solver.{name}": array for name, array in self.solver.arrays().items()}
 
     def meta(self) -> Mapping[str, Json]:
@@ -182,7 +192,8 @@ class FMFoldIn(FoldIn):
             for coder, p in ((users, below("user.attributes.")), (items, below("item.attributes.")))
         ]
         solver = HistorySolver(machine, state.arrays["item_vectors"], arrays["solver.reg"], **meta["solver"])
-        return cls(name, machine, (users, items, moods), (rows[USER], rows[ITEM]), solver)
+        usual, anyone = sp.csr_array(arrays["usual"][None]), replace(solver, reg=arrays["anyone.reg"])
+        return cls(name, machine, (users, items, moods), (rows[USER], rows[ITEM]), usual, solver, anyone)
 
 
 def numbered(coders: tuple[SideCoder, ...]) -> Array:
