@@ -19,7 +19,7 @@ Source of the law: Freudenthaler, Schmidt-Thieme, Rendle, "Bayesian factorizatio
 import numpy as np
 
 from recvec.kernels.compiled import compiled
-from recvec.kernels.fm_gibbs_moments import COUNT, EXTRA, SQUARES, SUM
+from recvec.kernels.fm_gibbs_moments import COUNT, EXTRA, SQUARES, SUM, aligned
 from recvec.kernels.fm_gibbs_random import normal
 from recvec.kernels.sampling import stream
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, store
@@ -182,7 +182,7 @@ def draw_private(chunks, entries, pairs, first, offset, block, known, parameters
     (indptr, features, values), block, prior = borrowed(entries), borrowed(block), borrowed(prior)
     known, (linear, factors) = borrowed(known), borrowed(parameters)
     width = len(chunks) * LANES
-    system, sums = np.zeros((width + N_ROWS, width), np.float32), np.zeros(2)
+    system, sums = aligned(width + N_ROWS, width), np.zeros(2)
     for row in range(len(block[1])):
         p_row = offset + first + row
         for e in range(indptr[first + row], indptr[first + row + 1]):
@@ -202,7 +202,7 @@ def residuals(chunks, block, known, offset, out):
     """Fill `out` (rows, 2) with the sum and the sum of squares of the residuals of each row of a range."""
     (moments, scalars), (vectors, own) = borrowed(block), borrowed(known)
     width = len(chunks) * LANES
-    room = np.zeros((1, width), np.float32)
+    room = aligned(1, width)
     for row in range(len(out)):
         p_row, o = offset + row, own[offset + row]
         rest = residual_moments(chunks, moments, scalars, row, o, p_row, vectors, room, 0)

@@ -22,6 +22,14 @@ PANEL = (0,) * LANES  # vectors that hold a panel of A: 16 rows, 16 columns
 
 
 @compiled_exactly
+def aligned(n, width):
+    """Return zeros, float32 (n, width), whose rows begin on cache lines where the width is a multiple of `LANES`."""
+    room = np.zeros(n * width + LANES, np.float32)
+    first = (-(room.ctypes.data // 4)) % LANES
+    return room[first : first + n * width].reshape(n, width)
+
+
+@compiled_exactly
 def sorted_by(keys, n, order):
     """Return `order` (m,) brought into the order of ``keys[order]``, numbers below n, equal ones as they were; a counting sort."""
     place = np.zeros(n + 1, np.int64)
@@ -61,7 +69,7 @@ def gather(chunks, observations, known, bias, first, moments, scalars):
     """
     (indptr, others, targets), known = borrowed(observations), borrowed(known)
     width, panels = len(chunks) * LANES, len(chunks)
-    tile, sums = np.zeros((TILE, width), np.float32), np.zeros((panels * panels, LANES * LANES), np.float32)
+    tile, sums = aligned(TILE, width), aligned(panels * panels, LANES * LANES)
     for row in range(len(scalars)):
         begin, end = indptr[first + row], indptr[first + row + 1]
         at = row * (width + EXTRA)
@@ -83,7 +91,7 @@ def _fill(chunks, tile, others, targets, known, bias, moments, at):
     """Write q of some observations to the tile, add to B and S at row `at`, and return the sums of t and of its square."""
     vectors, own, half = known
     summed_t, summed = load(chunks, moments, at), load(chunks, moments, at + 1)
-    zero = load(chunks, np.zeros((1, tile.shape[1]), np.float32), 0)
+    zero = load(chunks, aligned(1, tile.shape[1]), 0)
     total, squares, count = 0.0, 0.0, others.shape[1]
     for e in range(len(targets)):
         q, rest = zero, np.float32(bias)

@@ -10,7 +10,8 @@ from recvec.kernels.blocks import even_blocks
 from recvec.kernels.compiled import compiled, compiled_exactly
 from recvec.kernels.fm_blocks import Relations
 from recvec.kernels.fm_gibbs_random import below_normal
-from recvec.kernels.fm_gibbs_sides import Parameters, aligned, row_vectors
+from recvec.kernels.fm_gibbs_moments import aligned
+from recvec.kernels.fm_gibbs_sides import Parameters, row_vectors
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load
 from recvec.types import F32, F64, Executor
 
@@ -114,7 +115,7 @@ def scores(relations: Relations, parameters: Parameters, *, executor: Executor) 
 @compiled
 def _scores(chunks, rows, known, bias, out):
     vectors, own, half = borrowed(known)
-    zero, count = load(chunks, np.zeros((1, vectors.shape[1]), np.float32), 0), rows.shape[1]
+    zero, count = load(chunks, aligned(1, vectors.shape[1]), 0), rows.shape[1]
     for e in range(len(rows)):
         s, q = bias, zero
         if count == 2:

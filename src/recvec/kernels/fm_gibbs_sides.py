@@ -16,7 +16,7 @@ from recvec.kernels.compiled import compiled
 from recvec.kernels.factorization import sparse_dense
 from recvec.kernels.fm_blocks import Block, Relations
 from recvec.kernels.fm_gibbs_features import N_ROWS, draw_private, residuals
-from recvec.kernels.fm_gibbs_moments import EXTRA, gather, sorted_by, write_half_squares
+from recvec.kernels.fm_gibbs_moments import EXTRA, aligned, gather, sorted_by, write_half_squares
 from recvec.kernels.fm_gibbs_together import HELPERS, N_FLAGS, N_PARTS, draw_together
 from recvec.kernels.simd import LANES, borrowed
 from recvec.types import F32, F64, I32, I64, Executor
@@ -168,7 +168,7 @@ class Side:
 
     @cached_property
     def _tasks(self) -> list[tuple[int, int]]:
-        return balanced_blocks(self.indptr, per_entry=300, per_row=3000)
+        return balanced_blocks(self.indptr, per_entry=40, per_row=1500)
 
     @cached_property
     def _room(self) -> tuple[F32, F64]:
@@ -226,7 +226,7 @@ class Side:
         executor.map(rows_of, self._tasks)
         if len(block[1]):
             flags = np.zeros(N_FLAGS, np.int64)
-            room = np.zeros(((N_PARTS + 1) * (width + N_ROWS), width), np.float32), np.zeros((N_PARTS + 1, 2))
+            room = aligned((N_PARTS + 1) * (width + N_ROWS), width), np.zeros((N_PARTS + 1, 2))
 
             def help_with(_: int) -> None:
                 draw_together(chunks, flags, self.shared, pairs, self.first_row, block, known[:2], machine, *law, room)
@@ -249,7 +249,7 @@ def draw_rows(chunks, where, observations, entries, pairs, kept, known, machine,
     (prior, alpha, key, dimension), (vectors, own, _), (all_moments, all_scalars) = law, known, kept
     width, end, offset, forget = len(chunks) * LANES, where[1], where[2], len(all_scalars) == 0
     size = width + EXTRA
-    moments = np.empty((CHUNK * size if forget else 0, width), np.float32)
+    moments = aligned(CHUNK * size if forget else 0, width)
     scalars = np.empty((CHUNK if forget else 0, 3))
     for first in range(where[0], end, CHUNK):
         last = min(end, first + CHUNK)
@@ -283,9 +283,3 @@ def row_vectors(block: Block, linear: F32, factors: F32, *, pairs: bool, executo
         squares = features.power(2) @ np.einsum("fk,fk->f", factors, factors)
         own += np.float32(0.5) * (np.einsum("rk,rk->r", sums, sums) - squares)
     return sums, own
-
-
-def aligned(n: int, width: int) -> F32:
-    """Return zeros (n, width) whose rows begin on cache lines."""
-    room = np.zeros(n * width + LANES, np.float32)
-    return room[-(room.ctypes.data // 4) % LANES :][: n * width].reshape(n, width)
