@@ -27,12 +27,13 @@ from typing import Literal
 import numpy as np
 
 from recvec.errors import DivergedError, ValueRangeError
+from recvec.kernels.fm_als import check_targets
 from recvec.kernels.fm_blocks import Factors, Relations
 from recvec.kernels.fm_gibbs_latent import draw_cutpoints, draw_hidden, first_cutpoints
 from recvec.kernels.fm_gibbs_posterior import Posterior, scores
 from recvec.kernels.fm_gibbs_prior import Laws, draw_laws, first_laws
 from recvec.kernels.fm_gibbs_sides import Parameters, Side, Sweep
-from recvec.types import F32, F64, I32, Array, Executor
+from recvec.types import F32, F64, I32, Executor
 
 Likelihood = Literal["normal", "probit", "ordered"]
 SPREAD = 0.1  # standard deviation of the factors at the start
@@ -86,19 +87,21 @@ def draw(
     DivergedError
         Where a draw is not finite.
     """
-    _check(relations, targets, rank, n_iterations, n_kept)
+    check_targets(relations, targets, rank)
+    if not 1 <= n_kept <= n_iterations:
+        raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")
     chain = _Chain.start(relations, targets, rank, likelihood, pairs_within=pairs_within, rng=rng)
-    for at, _ in enumerate(chain.sides):
-        chain.sides[at].refresh(chain.parameters, pairs=pairs_within, executor=executor)
+    for side in chain.sides:
+        side.refresh(chain.parameters, pairs=pairs_within, executor=executor)
     kept = []
     for iteration in range(1, n_iterations + 1):
         chain.iterate(rng, executor)
         if not (np.isfinite(chain.noise) and np.isfinite(chain.parameters.factors).all()):
             raise DivergedError(f"iteration {iteration} left the finite numbers; scale the features, or use a smaller rank (it is {rank})")
         if on_iteration is not None:
-            on_iteration(iteration, chain.machine())
+            on_iteration(iteration, chain.parameters.machine(rank))
         if iteration > n_iterations - n_kept:
-            kept.append((chain.machine(), chain.noise, chain.cutpoints))
+            kept.append((chain.parameters.machine(rank), chain.noise, chain.cutpoints))
     machines, noise, cutpoints = zip(*kept, strict=True)
     return Posterior(
         bias=np.array([machine.bias for machine in machines]),
@@ -152,9 +155,8 @@ class _Chain:
             self._draw_hidden(rng, executor)
         self.laws = draw_laws(groups, parameters.linear, parameters.factors, self.laws, self.rank, rng)
         for side, targets in zip(self.sides, self.targets, strict=True):
-            mine = slice(side.first_feature, side.first_feature + side.block.n_features)
             key = rng.integers(1, 1 << 63, dtype=np.uint64)
-            told = Sweep((groups[mine], *self.laws), self.noise, key, self.rank, self.pairs_within)
+            told = Sweep((groups[side.features], *self.laws), self.noise, key, self.rank, self.pairs_within)
             rest = side.draw(parameters, targets, told, executor)
         self._draw_bias_and_noise(rest, rng)
 
@@ -177,11 +179,6 @@ class _Chain:
         if self.likelihood == "normal":
             self.noise = float(rng.gamma((n + 1) / 2, 2 / (squares + 1)))
 
-    def machine(self) -> Factors:
-        """Return a copy of the present draw."""
-        now = self.parameters
-        return Factors(now.bias, now.linear.copy(), now.factors[:, : self.rank].copy())
-
 
 def _levels(targets: F32, likelihood: Likelihood) -> I32:
     """Return the targets as whole numbers, 0 ... K - 1, or refuse them."""
@@ -193,16 +190,3 @@ def _levels(targets: F32, likelihood: Likelihood) -> I32:
     if len(wrong) or levels.min() < 0 or len(counts) < 2 or not counts.all():
         raise ValueRangeError("targets of an ordered machine are whole numbers 0, 1, ... without gaps, two or more; number the levels")
     return levels
-
-
-def _check(relations: Relations, targets: Array, rank: int, n_iterations: int, n_kept: int) -> None:
-    """Refuse what cannot be learned from."""
-    if len(targets) != len(relations) or targets.dtype != np.float32 or not len(targets):
-        said = f"targets are {targets.dtype} of length {len(targets)}"
-        raise ValueRangeError(f"{said}; allowed: float32, one for each of the {len(relations)} observations, at least one")
-    if not np.isfinite(targets).all():
-        raise ValueRangeError(f"target {int(np.flatnonzero(~np.isfinite(targets))[0])} is not finite; leave such observations out")
-    if rank < 1:
-        raise ValueRangeError(f"rank is {rank}; allowed: 1 or more")
-    if not 1 <= n_kept <= n_iterations:
-        raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")

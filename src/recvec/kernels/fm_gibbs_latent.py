@@ -80,7 +80,7 @@ def draw_cutpoints(scores: F32, levels: I32, cutpoints: F64, rng: np.random.Gene
 def _newton(cutpoints: F64, curve: tuple[float, F64, F64]) -> tuple[F64, F64]:
     """Return where a step of Newton's method leads, and the Cholesky factor of the curvature there."""
     _, slope, curvature = curve
-    root = np.linalg.cholesky(curvature + 1e-9 * np.eye(len(slope)))
+    root: F64 = np.linalg.cholesky(curvature + 1e-9 * np.eye(len(slope))).astype(np.float64)
     return cutpoints + np.linalg.solve(root.T, np.linalg.solve(root, slope)), root
 
 

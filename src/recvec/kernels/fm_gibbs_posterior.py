@@ -9,8 +9,8 @@ from recvec.errors import ValueRangeError
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.compiled import compiled, compiled_exactly
 from recvec.kernels.fm_blocks import Relations
+from recvec.kernels.fm_gibbs_moments import aligned, write_half_squares
 from recvec.kernels.fm_gibbs_random import below_normal
-from recvec.kernels.fm_gibbs_moments import aligned
 from recvec.kernels.fm_gibbs_sides import Parameters, row_vectors
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load
 from recvec.types import F32, F64, Executor
@@ -98,8 +98,9 @@ def scores_of_draw(posterior: Posterior, draw: int, relations: Relations, *, exe
         vectors.append(summed)
         own.append(score)
     known = np.concatenate(vectors), np.concatenate(own)
-    half = np.float32(0.5) * np.einsum("rk,rk->r", known[0], known[0])
-    return scores(relations, Parameters(float(posterior.bias[draw]), linear, wide, *known, half), executor=executor)
+    now = Parameters(float(posterior.bias[draw]), linear, wide, *known, np.empty(len(known[1]), np.float32))
+    write_half_squares(now.chunks, now.vectors, now.half)
+    return scores(relations, now, executor=executor)
 
 
 def scores(relations: Relations, parameters: Parameters, *, executor: Executor) -> F32:

@@ -48,9 +48,8 @@ def draw_laws(groups: I32, linear: F32, factors: F32, laws: Laws, rank: int, rng
     precision = rng.gamma(shape, 1 / rate)
     drawn = sums / (n + 1) + rng.standard_normal(mean.shape) / np.sqrt((n + 1) * precision)
     precision[:, rank:width], drawn[:, rank:width] = 1, 0
-    precision, drawn = precision.astype(np.float32), drawn.astype(np.float32)
-    factors_of, bias_of = slice(0, width), width
-    return drawn[:, factors_of].copy(), precision[:, factors_of].copy(), drawn[:, bias_of].copy(), precision[:, bias_of].copy()
+    mu, lam = drawn.astype(np.float32), precision.astype(np.float32)
+    return mu[:, :width].copy(), lam[:, :width].copy(), mu[:, width].copy(), lam[:, width].copy()
 
 
 @compiled

@@ -14,7 +14,7 @@ import numpy as np
 from recvec.kernels.blocks import balanced_blocks
 from recvec.kernels.compiled import compiled
 from recvec.kernels.factorization import sparse_dense
-from recvec.kernels.fm_blocks import Block, Relations
+from recvec.kernels.fm_blocks import Block, Factors, Relations
 from recvec.kernels.fm_gibbs_features import N_ROWS, draw_private, residuals
 from recvec.kernels.fm_gibbs_moments import EXTRA, aligned, gather, sorted_by, write_half_squares
 from recvec.kernels.fm_gibbs_together import HELPERS, N_FLAGS, N_PARTS, draw_together
@@ -61,6 +61,10 @@ class Parameters:
     def chunks(self) -> tuple[int, ...]:
         """The width, as `simd` takes it."""
         return (0,) * (self.factors.shape[1] // LANES)
+
+    def machine(self, rank: int) -> Factors:
+        """Return a copy, without what belongs to the rows."""
+        return Factors(self.bias, self.linear.copy(), self.factors[:, :rank].copy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,15 +182,20 @@ class Side:
 
     def refresh(self, parameters: Parameters, *, pairs: bool, executor: Executor) -> None:
         """Compute the sums and own scores of the block's rows anew from its features."""
-        rows, mine = self._mine(parameters)
+        rows, mine = self._rows, self.features
         vectors, own = row_vectors(self.block, parameters.linear[mine], parameters.factors[mine], pairs=pairs, executor=executor)
         parameters.vectors[rows], parameters.own[rows] = vectors, own
         self._end(parameters, rows)
 
-    def _mine(self, parameters: Parameters) -> tuple[slice, slice]:
-        """Return which rows and which features are the block's."""
-        rows = slice(self.first_row, self.first_row + self.block.n_rows)
-        return rows, slice(self.first_feature, self.first_feature + self.block.n_features)
+    @property
+    def _rows(self) -> slice:
+        """The block's rows in those of all blocks."""
+        return slice(self.first_row, self.first_row + self.block.n_rows)
+
+    @property
+    def features(self) -> slice:
+        """The block's features in those of all blocks."""
+        return slice(self.first_feature, self.first_feature + self.block.n_features)
 
     def _end(self, parameters: Parameters, rows: slice) -> None:
         if self.others.shape[1] != 1:
@@ -212,7 +221,7 @@ class Side:
             Sum and sum of squares of the residuals of each row's observations, after the draw.
         """
         chunks, width, block = parameters.chunks, self.width, self._room
-        rows, mine = self._mine(parameters)
+        rows, mine = self._rows, self.features
         known = parameters.vectors, parameters.own, parameters.half
         machine = parameters.linear[mine], parameters.factors[mine]
         law = told.prior, np.float32(told.alpha), told.key, told.dimension
@@ -226,7 +235,7 @@ class Side:
         executor.map(rows_of, self._tasks)
         if len(block[1]):
             flags = np.zeros(N_FLAGS, np.int64)
-            room = aligned((N_PARTS + 1) * (width + N_ROWS), width), np.zeros((N_PARTS + 1, 2))
+            room = aligned((N_PARTS + 1) * (width + N_ROWS), width), np.zeros((N_PARTS + 1, 3))
 
             def help_with(_: int) -> None:
                 draw_together(chunks, flags, self.shared, pairs, self.first_row, block, known[:2], machine, *law, room)
@@ -280,6 +289,8 @@ def row_vectors(block: Block, linear: F32, factors: F32, *, pairs: bool, executo
     sums = sparse_dense(features, factors, executor=executor)
     own = features @ linear
     if pairs:
-        squares = features.power(2) @ np.einsum("fk,fk->f", factors, factors)
-        own += np.float32(0.5) * (np.einsum("rk,rk->r", sums, sums) - squares)
+        of_features, of_rows = np.empty(len(factors), np.float32), np.empty(len(sums), np.float32)
+        for vectors, half in ((factors, of_features), (sums, of_rows)):
+            write_half_squares((0,) * (factors.shape[1] // LANES), vectors, half)
+        own += of_rows - features.power(2) @ of_features
     return sums, own

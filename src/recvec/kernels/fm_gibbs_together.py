@@ -16,7 +16,7 @@ from numba import types
 
 from recvec.kernels.compiled import compiled
 from recvec.kernels.fm_gibbs_features import DELTA, N_ROWS, POINT, add_entry, find_step, move, symmetrize
-from recvec.kernels.simd import LANES, add_scaled, borrowed, element, intrinsic, load, store
+from recvec.kernels.simd import add_scaled, borrowed, element, intrinsic, load, store
 
 N_PARTS = 8  # parts of the rows; also the most threads that find work
 HELPERS = 16  # tasks that offer their help; those that come late return at once
@@ -26,6 +26,7 @@ _DONE = _TAKEN + N_PARTS * _APART
 N_FLAGS = _DONE + N_PARTS * _APART
 _OVER = np.int64(1) << np.int64(40)
 _WORD = 8  # bytes of a flag
+STEP_W = 2  # column of the sums that holds the step of the bias
 
 
 @intrinsic
@@ -75,39 +76,45 @@ def draw_together(chunks, flags, entries, pairs, offset, block, known, parameter
         ``features`` int32 (m,), in the order in which they are drawn, ``bounds`` int64 (m, N_PARTS + 1), where the entries of
         each part of the rows begin, ``rows`` int32 and ``values`` float32: the entries.
     room : tuple
-        ``systems`` float32 ((N_PARTS + 1) * (width + N_ROWS), width) and ``sums`` float64 (N_PARTS + 1, 2).
+        ``systems`` float32 ((N_PARTS + 1) * (width + N_ROWS), width) and ``sums`` float64 (N_PARTS + 1, 3).
     """
     flags, entries, block, prior = borrowed(flags), borrowed(entries), borrowed(block), borrowed(prior)
     known, parameters, room = borrowed(known), borrowed(parameters), borrowed(room)
-    (features, _, _, _), (linear, factors), (systems, all_sums) = entries, parameters, room
-    leads = _take(flags, _LEADER, 0, 1)
-    size, step, delta = systems.shape[1] + N_ROWS, np.int64(1), np.float32(0)
+    leads, step = _take(flags, _LEADER, 0, 1), np.int64(1)
     while True:
         if leads:
-            all_sums[N_PARTS, 1] = delta
             _release(flags, _STEP, step)
         else:
             step = _acquire(flags, _STEP)
-            if step == _OVER:
-                return
+        if step == _OVER:
+            return
         for turn in range(N_PARTS):
             part = turn if leads else N_PARTS - 1 - turn
             if step > 0 and _take(flags, _TAKEN + part * _APART, step - 1, step):
-                _do_part(chunks, step - 1, part, entries, pairs, offset, block, known, factors, room)
+                _do_part(chunks, step - 1, part, entries, pairs, offset, block, known, parameters[1], room)
                 _release(flags, _DONE + part * _APART, step)
         if leads:
-            for part in range(N_PARTS):
-                while _acquire(flags, _DONE + part * _APART) != step:
-                    pass
-            if step > 1:  # all rows have taken over the feature before: now it may change
-                _change(chunks, features[step - 2], systems[N_PARTS * size :], delta, linear, factors)
-            if step > len(features):
-                _release(flags, _STEP, _OVER)
-                return
-            f = np.int64(features[step - 1])
-            _add_up(chunks, systems, all_sums)
-            delta = find_step(chunks, systems[N_PARTS * size :], all_sums[N_PARTS], f, linear, factors, prior, alpha, key, dimension)
-            step += 1
+            _end_step(chunks, step - 1, flags, entries[0], parameters, prior, alpha, key, dimension, room)
+            step = step + 1 if step <= len(entries[0]) else _OVER
+
+
+@compiled
+def _end_step(chunks, at, flags, features, parameters, prior, alpha, key, dimension, room):
+    """Wait for all parts; then no row needs feature ``at - 1`` as it was, and feature `at` can be drawn."""
+    (systems, all_sums), (linear, factors) = room, parameters
+    total = N_PARTS * (systems.shape[1] + N_ROWS)
+    for part in range(N_PARTS):
+        while _acquire(flags, _DONE + part * _APART) != at + 1:
+            pass
+    if at > 0:
+        f = np.int64(features[at - 1])
+        linear[f] += np.float32(all_sums[N_PARTS, STEP_W])
+        step = load(chunks, systems, total + systems.shape[1] + DELTA)
+        store(factors, f, add_scaled(load(chunks, factors, f), POINT, step))
+    if at < len(features):
+        _add_up(chunks, systems, all_sums)
+        f, sums = np.int64(features[at]), all_sums[N_PARTS]
+        sums[STEP_W] = find_step(chunks, systems[total:], sums, f, linear, factors, prior, alpha, key, dimension)
 
 
 @compiled
@@ -117,7 +124,7 @@ def _do_part(chunks, at, part, entries, pairs, offset, block, known, factors, ro
     width, size = systems.shape[1], systems.shape[1] + N_ROWS
     if at > 0:
         f, drawn = np.int64(features[at - 1]), systems[N_PARTS * size :]
-        delta = np.float32(all_sums[N_PARTS, 1])
+        delta = np.float32(all_sums[N_PARTS, STEP_W])
         for e in range(bounds[at - 1, part], bounds[at - 1, part + 1]):
             move(chunks, values[e], pairs, offset + np.int64(rows[e]), known, factors, f, drawn, delta)
     if at < len(features):
@@ -144,11 +151,3 @@ def _add_up(chunks, systems, all_sums):
         for part in range(N_PARTS):
             all_sums[N_PARTS, j] += all_sums[part, j]
     symmetrize(systems[total:])
-
-
-@compiled
-def _change(chunks, f, system, delta, linear, factors):
-    """Add a feature's step to it."""
-    linear[f] += delta
-    step = load(chunks, system, len(chunks) * LANES + DELTA)
-    store(factors, np.int64(f), add_scaled(load(chunks, factors, np.int64(f)), POINT, step))
