@@ -58,6 +58,8 @@ class Machine:
         u, of a machine of third order; S is 1 then.
     fields : F32, shape (n_groups, n_groups), optional
         r, symmetric, of a field-weighted machine; S is 1 then.
+    within : bool
+        Whether features of the same side meet each other, as in a standard machine; only without field weights and third order.
     """
 
     bias: F64
@@ -67,6 +69,7 @@ class Machine:
     groups: I32
     third: F32 | None = None
     fields: F32 | None = None
+    within: bool = True
 
     @property
     def n_draws(self) -> int:
@@ -89,6 +92,12 @@ class Machine:
     def met_fields(self) -> I32:
         """Fields that a user meets: those of the item, then those of the context."""
         return np.unique(self.groups[self.starts[ITEM] :])
+
+    @cached_property
+    def sides(self) -> I32:
+        """Side of each group, shape (n_groups,)."""
+        _, first = np.unique(self.groups, return_index=True)
+        return np.searchsorted(self.starts, first, side="right").astype(np.int32) - 1
 
     def of(self, side: int) -> slice:
         """Return the features of a block."""
@@ -130,7 +139,8 @@ def sums(machine: Machine, side: int, rows: sp.csr_array, executor: Executor) ->
     own = sparse_dense(rows, np.ascontiguousarray(machine.linear[:, at].T), executor=executor)  # (n, S)
     if machine.fields is None:
         pairs = sparse_dense(rows, flat, executor=executor).reshape(n, machine.n_draws, machine.rank)
-        own += (np.einsum("nsd,nsd->ns", pairs, pairs) - sparse_dense(squares, lengths, executor=executor)) / 2
+        if machine.within:
+            own += (np.einsum("nsd,nsd->ns", pairs, pairs) - sparse_dense(squares, lengths, executor=executor)) / 2
     else:
         pairs, within = _by_field(machine, at, rows, squares, flat, lengths, executor)
         own += within

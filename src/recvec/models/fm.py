@@ -15,7 +15,10 @@ solver    what it does
 ========= ========================================================================================================================
 gibbs     ratings: a Bayesian machine, `n_kept` draws from its posterior law; the prediction is their mean, with a deviation
 ordered   ratings as levels without a scale: probit with cutpoints, drawn likewise; predicts the expected rating
+als       ratings: one machine by alternating least squares, feature by feature
 probit    clicks, drawn likewise
+squares   rankings: the squared loss over all pairs of users and items, those without interaction too; features of one side do
+          not meet, users have no biases: neither ranks anything
 ========= ========================================================================================================================
 
 Attributes: `encoders.attributes` says what each kind of column becomes; what is left out is in the `notes` of the model. Ids are
@@ -60,7 +63,7 @@ SUITS = {  # solver: epochs, learning_rate, reg
     "probit": (100, 0.0, 0.0),
     "als": (20, 0.0, 5.0),
     "gradient": (30, 1e-3, 5e-6),
-    "squares": (16, 0.0, 0.01),
+    "squares": (12, 0.0, 0.012),
     "softmax": (30, 0.05, 1e-5),
 }
 
@@ -92,6 +95,9 @@ class FM(Method):
         low=0.0,
         high=1e6,
         search=(1e-3, 1.0, "log"),
+    )
+    cold_weight: float = param(
+        0.0, "weight of learning each row a second time without its id, for those who come without one; squares only", low=0.0, high=1e6
     )
     order: int = param(2, "2: pairs of features; 3: triples too, gradient only", low=2, high=3)
     field_weights: bool = param(False, "whether each pair of attributes has a weight, gradient only")
@@ -175,11 +181,11 @@ def _model(method: FM, problem: Problem, learned: Learned, training: Training) -
     users = as_users(machine, sums(machine, USER, problem.features[USER], executor))
     items = as_items(machine, sums(machine, ITEM, problem.features[ITEM], executor))
     known = ids_of(problem, USER) - problem.starts[USER]
-    solver = HistorySolver(machine, items, learned.reg, learned.target, learned.other, learned.unobserved_weight)
+    solver = HistorySolver(machine, items, learned.reg, learned.target, learned.other, learned.unobserved_weight, learned.exponent)
     anyone = replace(solver, reg=learned.reg * _narrower(machine, known, users[known]))
     usual = sp.csr_array(problem.attributes[USER][known].mean(axis=0, dtype=np.float64).astype(np.float32)[None])
     return DotModel(
-        method=method,
+        method=replace(method, **learned.settled),  # type: ignore[arg-type]
         user_vectors=users,
         item_vectors=items,
         n_extra=2 * machine.n_draws,

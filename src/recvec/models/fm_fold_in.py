@@ -166,7 +166,7 @@ class FMFoldIn(FoldIn):
     def meta(self) -> Mapping[str, Json]:
         """See `FoldIn.meta`."""
         coders: dict[str, Json] = {side: coder.meta() for side, coder in zip(_SIDES, self.coders, strict=True)}
-        return {"coders": coders, "solver": self.solver.meta()}
+        return {"coders": coders, "solver": self.solver.meta(), "within": self.machine.within}
 
     @classmethod
     def restore(cls, name: str, state: State) -> "FMFoldIn":
@@ -186,6 +186,7 @@ class FMFoldIn(FoldIn):
             groups=numbered((users, items, moods)),
             third=arrays.get("third"),
             fields=arrays.get("fields"),
+            within=meta["within"],
         )
         rows = [
             sp.csr_array((p["data"], p["indices"], p["indptr"]), shape=(coder.n_ids, coder.attributes.n_features))

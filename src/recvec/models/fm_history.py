@@ -3,7 +3,9 @@
 Someone new has the id of everyone else. Their query then changes by the vector p and the bias b that minimize, with z = (p, b),
 a_i = (Q_i, 1) and s_i the score of item i before::
 
-    sum_{i met} w_i (y_i - s_i - z . a_i)^2  +  w0 sum_{all i} (y0 - s_i - z . a_i)^2  +  sum_k r_k z_k^2
+    sum_{i met} w_i (y_i - s_i - z . a_i)^2  +  w0 sum_{all i} (y0 - s_i - z . a_i)^2  +  (n + w0 m)^nu sum_k r_k z_k^2
+
+for n items met of m; nu is 0 unless the fit counts.
 
 ============ =================== ========================== =====================================================
 task         y of what was met   y0 of everything else      r
@@ -46,6 +48,8 @@ class HistorySolver:
         y and y0; ratings stand in the histories where `target` is 0.
     unobserved_weight : float
         w0.
+    exponent : float
+        nu.
     """
 
     machine: Machine
@@ -54,6 +58,7 @@ class HistorySolver:
     target: float
     other: float
     unobserved_weight: float
+    exponent: float = 0.0
 
     def solve(self, queries: F32, histories: Histories, executor: Executor) -> F32:
         """Return the queries (B, width + 2 S) as the histories change them; those without history stay as they are."""
@@ -78,7 +83,9 @@ class HistorySolver:
         for s in range(self.machine.n_draws):
             every = self._directions(s, self.items).astype(np.float64)
             met, wanted = every[history.items], self._directions(s, vector[None])[0].astype(np.float64)
-            system = np.einsum("ni,n,nj->ij", met, weights.astype(np.float64), met) + np.diag(self.reg[s].astype(np.float64))
+            system = np.einsum("ni,n,nj->ij", met, weights.astype(np.float64), met) + np.diag(
+                self._strength(history)[0] * self.reg[s].astype(np.float64)
+            )
             rest = np.zeros(len(system))
             if self.unobserved_weight:
                 system += self.unobserved_weight * np.einsum("ni,nj->ij", every, every)
@@ -109,8 +116,10 @@ class HistorySolver:
             gram = np.float32(self.unobserved_weight) * gramian(known, executor=executor)
             rest = (self._rest(s, queries, self._directions(s, self.items)) * unit).astype(np.float32)
             known, entries = np.concatenate([known, rest]), _with_rest(entries, len(self.items))
-        start, ones = np.zeros((len(queries), known.shape[1]), np.float32), np.ones(len(queries), np.float32)
-        found: F32 = half_step(start, entries, known, gram, ones, solver="cholesky", executor=executor)
+        start = np.zeros((len(queries), known.shape[1]), np.float32)
+        found: F32 = half_step(
+            start, entries, known, gram, self._strength(histories).astype(np.float32), solver="cholesky", executor=executor
+        )
         return found * unit
 
     def _rest(self, s: int, queries: F32, directions: F32) -> F64:
@@ -122,6 +131,11 @@ class HistorySolver:
         crossed = np.einsum("ni,nj->ij", a, self.items[:, columns].astype(np.float64))  # (d + 1, columns)
         total: F64 = (self.other - self.machine.bias[s]) * a.sum(axis=0) - scale * queries[:, columns].astype(np.float64) @ crossed.T
         return self.unobserved_weight * total
+
+    def _strength(self, histories: Histories) -> F64:
+        """Return (n + w0 m)^nu of each person, shape (B,)."""
+        counts: F64 = histories.lengths + np.float64(self.unobserved_weight * len(self.items))
+        return counts**self.exponent
 
     def _columns(self, s: int) -> tuple[Array, int]:
         """Return the columns of a query that machine s meets items by, and that of its own part."""
@@ -151,7 +165,7 @@ class HistorySolver:
 
     def meta(self) -> dict[str, Json]:
         """Return the numbers."""
-        return {"target": self.target, "other": self.other, "unobserved_weight": self.unobserved_weight}
+        return {"target": self.target, "other": self.other, "unobserved_weight": self.unobserved_weight, "exponent": self.exponent}
 
 
 def _with_rest(entries: WeightedRows, m: int) -> WeightedRows:

@@ -104,6 +104,9 @@ def products(machine: Machine, vectors: F64, groups: I32) -> F64:
     found: F64 = np.einsum("fi,gi->fg", flat, flat) / machine.n_draws
     if machine.fields is not None:
         found *= machine.fields[np.ix_(groups, groups)]
+    if not machine.within:
+        sides = machine.sides[np.searchsorted(np.unique(machine.groups), groups)]
+        found[sides[:, None] == sides] = 0
     np.fill_diagonal(found, 0)
     return found
 
@@ -172,4 +175,5 @@ def parts_of(machine: Machine, found: Present, score: float, n_met: int) -> Part
 
 
 def _add(parts: dict[str, float], label: str, value: float) -> None:
-    parts[label] = parts.get(label, 0.0) + float(value)
+    if value:
+        parts[label] = parts.get(label, 0.0) + float(value)

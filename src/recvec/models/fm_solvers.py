@@ -1,17 +1,20 @@
 """The ways in which `fm` learns a machine, one function each: a problem in, a machine over all of its features out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
 from recvec.contract import Link, Training
 from recvec.errors import ValueRangeError
+from recvec.kernels.fm_als import descend
 from recvec.kernels.fm_blocks import Block, Factors, Relations
 from recvec.kernels.fm_gibbs import Likelihood, draw
 from recvec.kernels.fm_gibbs_posterior import Posterior
 from recvec.kernels.fm_vectors import ITEM, USER, Machine, as_items, as_users, sums
+from recvec.kernels.fm_whole import WholeLoss, solve_whole
 from recvec.models.fm_history import spread_of_ids
 from recvec.models.fm_links import Draws
 from recvec.models.fm_problem import Problem
@@ -20,6 +23,8 @@ from recvec.types import F32, I64, Array
 if TYPE_CHECKING:
     from recvec.models.fm import FM
 
+BALANCE = 10.0  # weight of all pairs over that of the observed ones, as in als
+NO_BIAS = 1e8  # regularization of a bias that the machine does not have
 MOST_LEVELS = 100  # different ratings that an ordered machine takes
 
 
@@ -35,8 +40,10 @@ class Learned:
         Regularization of an id that a history is to find, see `fm_history`.
     link : Link, optional
         From scores to the scale of the task.
-    target, other, unobserved_weight : float
+    target, other, unobserved_weight, exponent : float
         See `fm_history`.
+    settled : mapping
+        Hyper-parameters that the data decided.
     """
 
     machine: Machine
@@ -45,6 +52,8 @@ class Learned:
     target: float = 0.0
     other: float = 0.0
     unobserved_weight: float = 0.0
+    exponent: float = 0.0
+    settled: Mapping[str, float] = field(default_factory=dict)
 
 
 class Occurring(NamedTuple):
@@ -121,6 +130,58 @@ def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
     return Learned(machine, (1 / (spread * noise[:, None])).astype(np.float32), link)
 
 
+def als(method: "FM", problem: Problem, training: Training) -> Learned:
+    """Learn one machine for ratings by alternating least squares, feature by feature."""
+    targets, center, unit, _ = _standard(problem.targets, "normal")
+    seen = occurring(problem)
+
+    def whole(now: Factors) -> Machine:
+        return _in_units(spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None]), center, unit)
+
+    def on_iteration(number: int, now: Factors) -> None:
+        if number > done:
+            end_epoch(training, number, problem, whole(now))
+
+    done = training.replayed()
+    found = descend(
+        seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, reg=method.reg,
+        rng=training.rng, executor=training.runtime.executor, on_iteration=on_iteration,
+    )  # fmt: skip
+    reg = np.full((1, method.embedding_dim + 1), method.reg / unit, np.float32)  # factors are longer by the root of the unit
+    reg[:, -1] = method.reg / unit**2
+    return Learned(whole(found), reg)
+
+
+def squares(method: "FM", problem: Problem, training: Training) -> Learned:
+    """Learn one machine for rankings by the squared loss over all pairs; features of one side do not meet, nor do users have biases."""
+    seen = occurring(problem)
+    users, items = seen.relations.blocks[:2]
+    shape = (users.n_rows, items.n_rows)
+    pairs = sp.coo_array((problem.targets, seen.relations.rows[:2]), shape=shape).tocsr()
+    balanced = BALANCE * float(problem.targets.sum(dtype=np.float64)) / (shape[0] * shape[1])
+    weight = method.unobserved_weight or balanced
+    loss = WholeLoss(unobserved_weight=weight, reg=method.reg, shared_reg=method.reg, cold_weight=method.cold_weight)
+
+    def whole(now: Factors) -> Machine:
+        found = spread_out(problem, seen.features, np.zeros(1), now.linear[None], now.factors[None])
+        return replace(found, within=False)
+
+    def on_epoch(number: int, now: Factors) -> None:
+        end_epoch(training, number, problem, whole(now), arrays={"linear": now.linear, "factors": now.factors})
+
+    done, arrays = training.restore()
+    found = solve_whole(
+        users, items, pairs, rank=method.embedding_dim, loss=loss, n_epochs=method.epochs, rng=training.rng,
+        executor=training.runtime.executor, on_epoch=on_epoch, done=done,
+        start=Factors(0.0, arrays["linear"], arrays["factors"]) if done else None,
+    )  # fmt: skip
+    reg = np.full((1, method.embedding_dim + 1), method.reg, np.float32)
+    reg[:, -1] = NO_BIAS
+    return Learned(
+        whole(found), reg, target=1.0, unobserved_weight=weight, exponent=loss.reg_exponent, settled={"unobserved_weight": weight}
+    )
+
+
 def _standard(targets: F32, likelihood: Likelihood) -> tuple[F32, float, float, Array]:
     """Return targets as the sampler takes them, what makes ratings of them again, and the values of their levels."""
     if likelihood == "normal":
@@ -149,15 +210,15 @@ def _cutpoints(found: Posterior, n_levels: int) -> Array:
     return np.asarray(found.cutpoints, np.float64).reshape(len(found.bias), max(0, n_levels - 1))
 
 
-def end_epoch(training: Training, number: int, problem: Problem, machine: Machine, **values: float) -> None:
+def end_epoch(training: Training, number: int, problem: Problem, machine: Machine, *, arrays: Mapping[str, F32] | None = None) -> None:
     """Tell of an epoch; vectors are made only for those who look at them."""
     users = items = np.zeros((0, 0), np.float32)
     if training.monitor is not None or training.checkpoint is not None:
         executor = training.runtime.executor
         users = as_users(machine, sums(machine, USER, problem.features[USER], executor))
         items = as_items(machine, sums(machine, ITEM, problem.features[ITEM], executor))
-    training.end_epoch(number, users, items, **values)
+    training.end_epoch(number, users, items, arrays=arrays)
 
 
 Solver = Callable[["FM", Problem, Training], Learned]
-SOLVERS: dict[str, Solver] = {"gibbs": gibbs, "ordered": gibbs, "probit": gibbs}
+SOLVERS: dict[str, Solver] = {"gibbs": gibbs, "ordered": gibbs, "probit": gibbs, "als": als, "squares": squares}
