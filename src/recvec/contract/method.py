@@ -114,6 +114,17 @@ class Training:
         self.curve.extend(meta["curve"])
         return int(meta["epoch"]), self.resume.arrays
 
+    def replayed(self) -> int:
+        """Return how many epochs a resumed fit must do again without a word: for methods whose checkpoints are not all they need.
+
+        The generator stays where a fit begins, so that the epochs are the same to the bit.
+        """
+        if self.resume is None:
+            return 0
+        meta: Any = self.resume.meta
+        self.curve.extend(meta["curve"])
+        return int(meta["epoch"])
+
     def end_epoch(self, epoch: int, users: F32, items: F32, **values: float) -> None:
         """Measure, tell and checkpoint after epoch number `epoch` (the first is 1)."""
         if self.monitor is not None:

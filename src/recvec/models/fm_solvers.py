@@ -1,0 +1,163 @@
+"""The ways in which `fm` learns a machine, one function each: a problem in, a machine over all of its features out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from recvec.contract import Link, Training
+from recvec.errors import ValueRangeError
+from recvec.kernels.fm_blocks import Block, Factors, Relations
+from recvec.kernels.fm_gibbs import Likelihood, draw
+from recvec.kernels.fm_gibbs_posterior import Posterior
+from recvec.kernels.fm_vectors import ITEM, USER, Machine, as_items, as_users, sums
+from recvec.models.fm_history import spread_of_ids
+from recvec.models.fm_links import Draws
+from recvec.models.fm_problem import Problem
+from recvec.types import F32, I64, Array
+
+if TYPE_CHECKING:
+    from recvec.models.fm import FM
+
+MOST_LEVELS = 100  # different ratings that an ordered machine takes
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a solver found.
+
+    Parameters
+    ----------
+    machine : Machine
+        Over all features of the problem, in the units of the targets.
+    reg : F32, shape (S, d + 1)
+        Regularization of an id that a history is to find, see `fm_history`.
+    link : Link, optional
+        From scores to the scale of the task.
+    target, other, unobserved_weight : float
+        See `fm_history`.
+    """
+
+    machine: Machine
+    reg: F32
+    link: Link | None = None
+    target: float = 0.0
+    other: float = 0.0
+    unobserved_weight: float = 0.0
+
+
+class Occurring(NamedTuple):
+    """The rows and features of a problem that occur in an observation: a solver sees no others.
+
+    Parameters
+    ----------
+    relations : Relations
+        Blocks of rows that occur, over the features that occur.
+    features : I64
+        Which features of the problem those are, through the sides.
+    """
+
+    relations: Relations
+    features: I64
+
+
+def occurring(problem: Problem) -> Occurring:
+    """Leave out users, items and features without an observation: no block of context where there is none."""
+    blocks, rows, features = [], [], []
+    for matrix, coder, mine, start in zip(problem.features, problem.coders, problem.rows, problem.starts, strict=False):
+        if not coder.n_features:
+            continue
+        present, where = np.unique(mine, return_inverse=True)
+        there = matrix[present]
+        used = np.unique(there.indices)
+        _, groups = np.unique(coder.groups[used], return_inverse=True)
+        there = there[:, used]
+        there.sort_indices()
+        blocks.append(Block(there, groups.astype(np.int32)))
+        rows.append(where.astype(np.int32))
+        features.append(used + start)
+    return Occurring(Relations(tuple(blocks), tuple(rows)), np.concatenate(features).astype(np.int64))
+
+
+def spread_out(problem: Problem, at: I64, bias: Array, linear: F32, factors: F32) -> Machine:
+    """Return the machine over all features; those that did not occur are zeros."""
+    n, s = int(problem.starts[-1]), len(bias)
+    weights, vectors = np.zeros((s, n), np.float32), np.zeros((s, n, factors.shape[2]), np.float32)
+    weights[:, at], vectors[:, at] = linear, factors
+    return Machine(np.asarray(bias, np.float64), weights, vectors, problem.starts, problem.groups)
+
+
+def ids_of(problem: Problem, side: int) -> I64:
+    """Return the id features of a side that were learned."""
+    return problem.starts[side] + np.unique(problem.rows[side]).astype(np.int64)
+
+
+def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
+    """Draw machines from their posterior law; whoever is unknown has the mean id of each draw."""
+    likelihood: Likelihood = "normal" if method.solver == "gibbs" else "probit" if method.task == "click" else "ordered"
+    targets, center, unit, levels = _standard(problem.targets, likelihood)
+    seen = occurring(problem)
+
+    def on_iteration(number: int, now: Factors) -> None:
+        if number > done:
+            machine = spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None])
+            end_epoch(training, number, problem, _in_units(machine, center, unit))
+
+    done = training.replayed()
+    found = draw(
+        seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, n_kept=min(method.n_kept, method.epochs),
+        rng=training.rng, executor=training.runtime.executor, likelihood=likelihood, on_iteration=on_iteration,
+    )  # fmt: skip
+    machine = _in_units(spread_out(problem, seen.features, found.bias, found.linear, found.factors), center, unit)
+    for side in (USER, ITEM):
+        mean, variance = spread_of_ids(machine, ids_of(problem, side))
+        everyone_else = int(problem.starts[side]) + problem.coders[side].n_ids
+        machine = machine.with_features(everyone_else, mean[:, -1], mean[:, :-1])
+        if side == USER:
+            spread = variance
+    noise = found.noise / unit**2
+    link = Draws(machine, noise, _cutpoints(found, len(levels)), levels)
+    return Learned(machine, (1 / (spread * noise[:, None])).astype(np.float32), link)
+
+
+def _standard(targets: F32, likelihood: Likelihood) -> tuple[F32, float, float, Array]:
+    """Return targets as the sampler takes them, what makes ratings of them again, and the values of their levels."""
+    if likelihood == "normal":
+        center, unit = float(targets.mean(dtype=np.float64)), float(targets.std(dtype=np.float64)) or 1.0
+        return ((targets - np.float32(center)) / np.float32(unit)).astype(np.float32), center, unit, np.zeros(0)
+    levels, codes = np.unique(targets, return_inverse=True)
+    if likelihood == "ordered" and not 1 < len(levels) <= MOST_LEVELS:
+        raise ValueRangeError(
+            f"there are {len(levels)} different ratings; allowed with solver ordered: 2 to {MOST_LEVELS}; use solver gibbs"
+        )
+    return codes.astype(np.float32), 0.0, 1.0, levels.astype(np.float64)
+
+
+def _in_units(machine: Machine, center: float, unit: float) -> Machine:
+    """Return the machine of targets that are multiplied by `unit` and moved by `center`."""
+    return replace(
+        machine,
+        bias=machine.bias * unit + center,
+        linear=machine.linear * np.float32(unit),
+        factors=machine.factors * np.float32(np.sqrt(unit)),
+    )
+
+
+def _cutpoints(found: Posterior, n_levels: int) -> Array:
+    """Return the cutpoints (S, K - 1); no columns where scores are on the scale of the targets."""
+    return np.asarray(found.cutpoints, np.float64).reshape(len(found.bias), max(0, n_levels - 1))
+
+
+def end_epoch(training: Training, number: int, problem: Problem, machine: Machine, **values: float) -> None:
+    """Tell of an epoch; vectors are made only for those who look at them."""
+    users = items = np.zeros((0, 0), np.float32)
+    if training.monitor is not None or training.checkpoint is not None:
+        executor = training.runtime.executor
+        users = as_users(machine, sums(machine, USER, problem.features[USER], executor))
+        items = as_items(machine, sums(machine, ITEM, problem.features[ITEM], executor))
+    training.end_epoch(number, users, items, **values)
+
+
+Solver = Callable[["FM", Problem, Training], Learned]
+SOLVERS: dict[str, Solver] = {"gibbs": gibbs, "ordered": gibbs, "probit": gibbs}
