@@ -17,6 +17,8 @@ gibbs     ratings: a Bayesian machine, `n_kept` draws from its posterior law; th
 ordered   ratings as levels without a scale: probit with cutpoints, drawn likewise; predicts the expected rating
 als       ratings: one machine by alternating least squares, feature by feature
 probit    clicks, drawn likewise
+gradient  any task, of order 2 or 3, with field weights if wanted: logistic loss (ratings: squared) and lazy Adam, stopped early;
+          in rankings each interaction meets `n_negatives` drawn items in the same context
 squares   rankings: the squared loss over all pairs of users and items, those without interaction too; features of one side do
           not meet, users have no biases: neither ranks anything
 ========= ========================================================================================================================
@@ -44,18 +46,20 @@ from recvec.contract import Cost, DataShape, DotModel, Link, Method, Runtime, St
 from recvec.data.dataset import Dataset
 from recvec.errors import HyperparameterError
 from recvec.kernels.fm_vectors import ITEM, USER, Machine, as_items, as_users, sums
+from recvec.models.fm_descent import gradient
 from recvec.models.fm_fold_in import FMFoldIn
 from recvec.models.fm_history import HistorySolver, spread_of_ids
 from recvec.models.fm_links import Draws, Logistic
 from recvec.models.fm_problem import Problem, problem_of
-from recvec.models.fm_solvers import SOLVERS, Learned, ids_of
+from recvec.models.fm_solvers import Learned, als, gibbs, ids_of, squares
 from recvec.types import F32, I64
 
 BY_TASK = {
-    "ranking": ("squares", "softmax", "gradient"),
+    "ranking": ("squares", "gradient"),
     "rating": ("gibbs", "ordered", "als", "gradient"),
     "click": ("gradient", "probit"),
 }
+SOLVERS = {"gibbs": gibbs, "ordered": gibbs, "probit": gibbs, "als": als, "gradient": gradient, "squares": squares}
 BAYESIAN = ("gibbs", "ordered", "probit")
 SUITS = {  # solver: epochs, learning_rate, reg
     "gibbs": (100, 0.0, 0.0),
@@ -64,7 +68,6 @@ SUITS = {  # solver: epochs, learning_rate, reg
     "als": (20, 0.0, 5.0),
     "gradient": (30, 1e-3, 5e-6),
     "squares": (12, 0.0, 0.012),
-    "softmax": (30, 0.05, 1e-5),
 }
 
 
@@ -81,7 +84,7 @@ class FM(Method):
     embedding_dim: int = param(16, "length of the vector of a feature", low=1, high=2048, search=(4, 128, "log"))
     solver: str = param(
         "auto",
-        "how: gibbs, ordered, als or gradient for ratings, gradient or probit for clicks, squares, softmax or gradient for rankings; "
+        "how: gibbs, ordered, als or gradient for ratings, gradient or probit for clicks, squares or gradient for rankings; "
         "auto takes the first, and gradient for rankings with context",
         choices=("auto", *SUITS),
     )
@@ -98,6 +101,11 @@ class FM(Method):
     )
     cold_weight: float = param(
         0.0, "weight of learning each row a second time without its id, for those who come without one; squares only", low=0.0, high=1e6
+    )
+    n_negatives: int = param(4, "negatives drawn for each interaction, in rankings by gradient", low=1, high=1000, search=(1, 10))
+    batch_size: int = param(4096, "observations of a gradient step", low=1, high=10_000_000)
+    patience: int = param(
+        2, "epochs without a lower loss on a tenth held out, until gradient stops; all are learned from then; 0: never", low=0, high=1000
     )
     order: int = param(2, "2: pairs of features; 3: triples too, gradient only", low=2, high=3)
     field_weights: bool = param(False, "whether each pair of attributes has a weight, gradient only")

@@ -11,7 +11,7 @@ for n items met of m; nu is 0 unless the fit counts.
 task         y of what was met   y0 of everything else      r
 ============ =================== ========================== =====================================================
 rating       the rating          none: w0 = 0               what the ids show: 1 / (noise x variance of the ids)
-click        2                   -2, w0 from the labels     8 / variance of the ids; the squares are the second
+click        2                   -2, w0 from the labels     4 / variance of the ids; the squares are the second
                                                             order of the logistic loss at 0, times 8
 ranking      1                   0, w0 of the fit           that of the fit
 ============ =================== ========================== =====================================================

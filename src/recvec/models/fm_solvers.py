@@ -1,6 +1,6 @@
-"""The ways in which `fm` learns a machine, one function each: a problem in, a machine over all of its features out."""
+"""The ways in which `fm` learns a machine, one function each: a problem in, a machine over all its features out; see `fm_descent` too."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -105,20 +105,20 @@ def ids_of(problem: Problem, side: int) -> I64:
 def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
     """Draw machines from their posterior law; whoever is unknown has the mean id of each draw."""
     likelihood: Likelihood = "normal" if method.solver == "gibbs" else "probit" if method.task == "click" else "ordered"
-    targets, center, unit, levels = _standard(problem.targets, likelihood)
+    targets, center, unit, levels = standard(problem.targets, likelihood)
     seen = occurring(problem)
 
     def on_iteration(number: int, now: Factors) -> None:
         if number > done:
             machine = spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None])
-            end_epoch(training, number, problem, _in_units(machine, center, unit))
+            end_epoch(training, number, problem, in_units(machine, center, unit))
 
     done = training.replayed()
     found = draw(
         seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, n_kept=min(method.n_kept, method.epochs),
         rng=training.rng, executor=training.runtime.executor, likelihood=likelihood, on_iteration=on_iteration,
     )  # fmt: skip
-    machine = _in_units(spread_out(problem, seen.features, found.bias, found.linear, found.factors), center, unit)
+    machine = in_units(spread_out(problem, seen.features, found.bias, found.linear, found.factors), center, unit)
     for side in (USER, ITEM):
         mean, variance = spread_of_ids(machine, ids_of(problem, side))
         everyone_else = int(problem.starts[side]) + problem.coders[side].n_ids
@@ -132,11 +132,11 @@ def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
 
 def als(method: "FM", problem: Problem, training: Training) -> Learned:
     """Learn one machine for ratings by alternating least squares, feature by feature."""
-    targets, center, unit, _ = _standard(problem.targets, "normal")
+    targets, center, unit, _ = standard(problem.targets, "normal")
     seen = occurring(problem)
 
     def whole(now: Factors) -> Machine:
-        return _in_units(spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None]), center, unit)
+        return in_units(spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None]), center, unit)
 
     def on_iteration(number: int, now: Factors) -> None:
         if number > done:
@@ -182,7 +182,7 @@ def squares(method: "FM", problem: Problem, training: Training) -> Learned:
     )
 
 
-def _standard(targets: F32, likelihood: Likelihood) -> tuple[F32, float, float, Array]:
+def standard(targets: F32, likelihood: Likelihood) -> tuple[F32, float, float, Array]:
     """Return targets as the sampler takes them, what makes ratings of them again, and the values of their levels."""
     if likelihood == "normal":
         center, unit = float(targets.mean(dtype=np.float64)), float(targets.std(dtype=np.float64)) or 1.0
@@ -195,7 +195,7 @@ def _standard(targets: F32, likelihood: Likelihood) -> tuple[F32, float, float, 
     return codes.astype(np.float32), 0.0, 1.0, levels.astype(np.float64)
 
 
-def _in_units(machine: Machine, center: float, unit: float) -> Machine:
+def in_units(machine: Machine, center: float, unit: float) -> Machine:
     """Return the machine of targets that are multiplied by `unit` and moved by `center`."""
     return replace(
         machine,
@@ -210,15 +210,13 @@ def _cutpoints(found: Posterior, n_levels: int) -> Array:
     return np.asarray(found.cutpoints, np.float64).reshape(len(found.bias), max(0, n_levels - 1))
 
 
-def end_epoch(training: Training, number: int, problem: Problem, machine: Machine, *, arrays: Mapping[str, F32] | None = None) -> None:
-    """Tell of an epoch; vectors are made only for those who look at them."""
+def end_epoch(
+    training: Training, number: int, problem: Problem, machine: Machine | None, *, arrays: Mapping[str, F32] | None = None, **values: float
+) -> None:
+    """Tell of an epoch; vectors are made only for those who look at them, and where there is a machine yet."""
     users = items = np.zeros((0, 0), np.float32)
-    if training.monitor is not None or training.checkpoint is not None:
+    if machine is not None and (training.monitor is not None or training.checkpoint is not None):
         executor = training.runtime.executor
         users = as_users(machine, sums(machine, USER, problem.features[USER], executor))
         items = as_items(machine, sums(machine, ITEM, problem.features[ITEM], executor))
-    training.end_epoch(number, users, items, arrays=arrays)
-
-
-Solver = Callable[["FM", Problem, Training], Learned]
-SOLVERS: dict[str, Solver] = {"gibbs": gibbs, "ordered": gibbs, "probit": gibbs, "als": als, "squares": squares}
+    training.end_epoch(number, users, items, arrays=arrays, **values)
