@@ -104,6 +104,11 @@ class DotModel(Model):
         """See `Model`."""
         return self.fold_in.answers_attributes
 
+    @property
+    def uses_context(self) -> bool:  # type: ignore[override]
+        """See `Model`."""
+        return self.fold_in.uses_context
+
     def item_queries(self, features: pl.DataFrame) -> F32:
         """See `Model.item_queries`."""
         return self.fold_in.item_queries(features)

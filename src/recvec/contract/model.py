@@ -87,6 +87,7 @@ class Model(ABC):
     curve: tuple[Mapping[str, float], ...]
     notes: tuple[str, ...] = ()  # what a person should know of the data as the method read them, a line each
     answers_attributes = False  # whether `queries` answers for people who are described by attributes
+    uses_context = False  # whether queries and predictions may be given a context
 
     @property
     def n_users(self) -> int:

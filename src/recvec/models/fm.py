@@ -66,7 +66,7 @@ SUITS = {  # solver: epochs, learning_rate, reg
     "ordered": (100, 0.0, 0.0),
     "probit": (100, 0.0, 0.0),
     "als": (20, 0.0, 5.0),
-    "gradient": (30, 1e-3, 5e-6),
+    "gradient": (50, 1e-3, 5e-6),
     "squares": (12, 0.0, 0.012),
 }
 
@@ -103,7 +103,7 @@ class FM(Method):
         0.0, "weight of learning each row a second time without its id, for those who come without one; squares only", low=0.0, high=1e6
     )
     n_negatives: int = param(4, "negatives drawn for each interaction, in rankings by gradient", low=1, high=1000, search=(1, 10))
-    batch_size: int = param(4096, "observations of a gradient step", low=1, high=10_000_000)
+    batch_size: int = param(4096, "observations of a gradient step, at most: an epoch has fifty steps or more", low=1, high=10_000_000)
     patience: int = param(
         2, "epochs without a lower loss on a tenth held out, until gradient stops; all are learned from then; 0: never", low=0, high=1000
     )
@@ -189,7 +189,8 @@ def _model(method: FM, problem: Problem, learned: Learned, training: Training) -
     users = as_users(machine, sums(machine, USER, problem.features[USER], executor))
     items = as_items(machine, sums(machine, ITEM, problem.features[ITEM], executor))
     known = ids_of(problem, USER) - problem.starts[USER]
-    solver = HistorySolver(machine, items, learned.reg, learned.target, learned.other, learned.unobserved_weight, learned.exponent)
+    numbers = (learned.target, learned.other, learned.unobserved_weight, learned.exponent)
+    solver = HistorySolver(machine, items, learned.reg, *numbers, learned.levels, learned.hidden)
     anyone = replace(solver, reg=learned.reg * _narrower(machine, known, users[known]))
     usual = sp.csr_array(problem.attributes[USER][known].mean(axis=0, dtype=np.float64).astype(np.float32)[None])
     return DotModel(

@@ -13,12 +13,14 @@ from recvec.kernels.fm_vectors import ITEM, USER, Machine
 from recvec.models.fm_history import spread_of_ids
 from recvec.models.fm_links import Logistic
 from recvec.models.fm_problem import Problem
-from recvec.models.fm_solvers import Learned, Occurring, end_epoch, ids_of, in_units, occurring, spread_out, standard
+from recvec.models.fm_solvers import Learned, Occurring, end_epoch, ids_of, in_units, occurring, spread_out, standard, unclicked
 from recvec.types import F32, Array
 
 if TYPE_CHECKING:
     from recvec.models.fm import FM
 
+STEPS = 50  # of an epoch, at least
+FEWEST = 64  # observations of a step, however few there are in all
 HELD_OUT = 0.1  # share of the observations that decide when to stop
 
 
@@ -39,7 +41,7 @@ def gradient(method: "FM", problem: Problem, training: Training) -> Learned:
             matrix if part is None else matrix[part], targets if part is None else targets[part], seen.relations.groups,
             rank=method.embedding_dim, order=3 if method.order == 3 else 2, field_weights=method.field_weights,
             loss="squared" if method.task == "rating" else "logistic", learning_rate=method.learning_rate, reg=method.reg,
-            batch_size=method.batch_size, n_epochs=n_epochs, rng=training.rng, executor=training.runtime.executor,
+            batch_size=min(method.batch_size, max(FEWEST, len(targets) // STEPS)), n_epochs=n_epochs, rng=training.rng, executor=training.runtime.executor,
             valid=None if held is None else (matrix[held], targets[held]), patience=max(1, method.patience),
             on_epoch=None if held is not None else on_epoch,
         )  # fmt: skip
@@ -86,14 +88,11 @@ def _answer(method: "FM", problem: Problem, machine: Machine, square: float) -> 
     _, variance = spread_of_ids(machine, ids_of(problem, USER))
     if method.task == "rating":
         return Learned(machine, (square / variance).astype(np.float32))
-    n_negative = float((problem.targets == 0).sum())
-    n_pairs = len(ids_of(problem, USER)) * problem.features[ITEM].shape[0]
     if method.task == "ranking":
         machine = replace(machine, bias=np.zeros(1))
     link = Logistic(float(machine.bias[0])) if method.task == "click" else None
-    return Learned(
-        machine, (4 / variance).astype(np.float32), link, target=2.0, other=-2.0, unobserved_weight=max(n_negative / n_pairs, 1e-6)
-    )
+    reg = (4 / variance).astype(np.float32)
+    return Learned(machine, reg, link, target=2.0, other=-2.0, unobserved_weight=unclicked(problem))
 
 
 def _with_negatives(problem: Problem, n_negatives: int, rng: np.random.Generator) -> Problem:

@@ -192,7 +192,8 @@ class FMFoldIn(FoldIn):
             sp.csr_array((p["data"], p["indices"], p["indptr"]), shape=(coder.n_ids, coder.attributes.n_features))
             for coder, p in ((users, below("user.attributes.")), (items, below("item.attributes.")))
         ]
-        solver = HistorySolver(machine, state.arrays["item_vectors"], arrays["solver.reg"], **meta["solver"])
+        parts: dict[str, Any] = {**below("solver."), **meta["solver"]}
+        solver = HistorySolver(machine, state.arrays["item_vectors"], **parts)
         usual, anyone = sp.csr_array(arrays["usual"][None]), replace(solver, reg=arrays["anyone.reg"])
         return cls(name, machine, (users, items, moods), (rows[USER], rows[ITEM]), usual, solver, anyone)
 

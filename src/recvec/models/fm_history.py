@@ -13,6 +13,8 @@ task         y of what was met   y0 of everything else      r
 rating       the rating          none: w0 = 0               what the ids show: 1 / (noise x variance of the ids)
 click        2                   -2, w0 from the labels     4 / variance of the ids; the squares are the second
                                                             order of the logistic loss at 0, times 8
+click,       1                   -1, w0 from the labels     as for ratings: scores with N(0, 1) noise
+probit
 ranking      1                   0, w0 of the fit           that of the fit
 ============ =================== ========================== =====================================================
 
@@ -20,7 +22,7 @@ For a Bayesian machine this is the mean of the conditional law of an id in every
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -46,6 +48,8 @@ class HistorySolver:
         r.
     target, other : float
         y and y0; ratings stand in the histories where `target` is 0.
+    levels, hidden : F64, shape (K,)
+        Ratings and where they lie on the scale of the scores, with lines between them; none where the two scales are one.
     unobserved_weight : float
         w0.
     exponent : float
@@ -59,6 +63,8 @@ class HistorySolver:
     other: float
     unobserved_weight: float
     exponent: float = 0.0
+    levels: F64 = field(default_factory=lambda: np.zeros(0))
+    hidden: F64 = field(default_factory=lambda: np.zeros(0))
 
     def solve(self, queries: F32, histories: Histories, executor: Executor) -> F32:
         """Return the queries (B, width + 2 S) as the histories change them; those without history stay as they are."""
@@ -105,7 +111,8 @@ class HistorySolver:
         found = np.concatenate(scores)
         if self.target:
             return histories.weights, histories.weights[:, None] * (np.float32(self.target) - found)
-        return np.ones(len(found), np.float32), histories.weights[:, None] - found
+        ratings = np.interp(histories.weights, self.levels, self.hidden).astype(np.float32) if len(self.levels) else histories.weights
+        return np.ones(len(found), np.float32), ratings[:, None] - found
 
     def _solved(self, s: int, queries: F32, histories: Histories, weights: F32, pull: F32, executor: Executor) -> F32:
         """Return z of each person by one machine, (B, d + 1)."""
@@ -161,7 +168,7 @@ class HistorySolver:
 
     def arrays(self) -> Mapping[str, Array]:
         """Return what the machine does not hold."""
-        return {"reg": self.reg}
+        return {"reg": self.reg, "levels": self.levels, "hidden": self.hidden}
 
     def meta(self) -> dict[str, Json]:
         """Return the numbers."""

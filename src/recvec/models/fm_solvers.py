@@ -18,7 +18,7 @@ from recvec.kernels.fm_whole import WholeLoss, solve_whole
 from recvec.models.fm_history import spread_of_ids
 from recvec.models.fm_links import Draws
 from recvec.models.fm_problem import Problem
-from recvec.types import F32, I64, Array
+from recvec.types import F32, F64, I64, Array
 
 if TYPE_CHECKING:
     from recvec.models.fm import FM
@@ -40,7 +40,7 @@ class Learned:
         Regularization of an id that a history is to find, see `fm_history`.
     link : Link, optional
         From scores to the scale of the task.
-    target, other, unobserved_weight, exponent : float
+    target, other, unobserved_weight, exponent, levels, hidden
         See `fm_history`.
     settled : mapping
         Hyper-parameters that the data decided.
@@ -53,6 +53,8 @@ class Learned:
     other: float = 0.0
     unobserved_weight: float = 0.0
     exponent: float = 0.0
+    levels: F64 = field(default_factory=lambda: np.zeros(0))
+    hidden: F64 = field(default_factory=lambda: np.zeros(0))
     settled: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -127,7 +129,18 @@ def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
             spread = variance
     noise = found.noise / unit**2
     link = Draws(machine, noise, _cutpoints(found, len(levels)), levels)
-    return Learned(machine, (1 / (spread * noise[:, None])).astype(np.float32), link)
+    reg = (1 / (spread * noise[:, None])).astype(np.float32)
+    if likelihood == "probit":
+        return Learned(machine, reg, link, target=1.0, other=-1.0, unobserved_weight=unclicked(problem))
+    middles = link.cutpoints.mean(axis=0)
+    hidden = np.concatenate([middles[:1] - 1, (middles[1:] + middles[:-1]) / 2, middles[-1:] + 1])
+    return Learned(machine, reg, link, levels=levels, hidden=hidden)
+
+
+def unclicked(problem: Problem) -> float:
+    """Return how much of a negative each pair of a user and an item is: the number of negatives over that of the pairs."""
+    n_pairs = len(ids_of(problem, USER)) * problem.features[ITEM].shape[0]
+    return max(float((problem.targets == 0).sum()) / n_pairs, 1e-6)
 
 
 def als(method: "FM", problem: Problem, training: Training) -> Learned:
