@@ -151,6 +151,7 @@ class FM(Method):
             epochs=self.epochs or epochs,
             learning_rate=self.learning_rate or learning_rate,
             reg=self.reg or reg,
+            use_context=self.use_context and solver != "squares",
             n_kept=min(self.n_kept, max(1, (self.epochs or epochs) // 2)) if solver in BAYESIAN else self.n_kept,
         )
 
@@ -159,7 +160,8 @@ class FM(Method):
         method = self.settled(with_context=dataset.interactions.context is not None)
         problem = problem_of(method, dataset)
         learned = SOLVERS[method.solver](method, problem, training)
-        return _model(method, problem, learned, training)
+        unused = dataset.interactions.context is not None and self.use_context and not method.use_context
+        return _model(method, problem, learned, training, (f"context is not used by solver {method.solver}; gradient does",) * unused)
 
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
@@ -183,7 +185,7 @@ class FM(Method):
         return Cost(operations=method.epochs * work, bytes_moved=8.0 * method.epochs * shape.n_interactions * width, memory=memory)
 
 
-def _model(method: FM, problem: Problem, learned: Learned, training: Training) -> DotModel:
+def _model(method: FM, problem: Problem, learned: Learned, training: Training, notes: tuple[str, ...]) -> DotModel:
     """Add up the vectors of the features of every user and item."""
     machine, executor = learned.machine, training.runtime.executor
     users = as_users(machine, sums(machine, USER, problem.features[USER], executor))
@@ -201,7 +203,7 @@ def _model(method: FM, problem: Problem, learned: Learned, training: Training) -
         offset=0.0 if method.task == "ranking" else float(machine.bias.mean()),
         bounds=(float(problem.targets.min()), float(problem.targets.max())) if method.task == "rating" else None,
         link=learned.link,
-        notes=problem.notes,
+        notes=problem.notes + notes,
         fold_in=FMFoldIn(method.name, machine, problem.coders, problem.attributes, usual, solver, anyone, learned.link),
         curve=tuple(training.curve),
     )

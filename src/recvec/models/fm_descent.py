@@ -41,7 +41,8 @@ def gradient(method: "FM", problem: Problem, training: Training) -> Learned:
             matrix if part is None else matrix[part], targets if part is None else targets[part], seen.relations.groups,
             rank=method.embedding_dim, order=3 if method.order == 3 else 2, field_weights=method.field_weights,
             loss="squared" if method.task == "rating" else "logistic", learning_rate=method.learning_rate, reg=method.reg,
-            batch_size=min(method.batch_size, max(FEWEST, len(targets) // STEPS)), n_epochs=n_epochs, rng=training.rng, executor=training.runtime.executor,
+            batch_size=min(method.batch_size, max(FEWEST, len(targets) // STEPS)), n_epochs=n_epochs,
+            rng=training.rng, executor=training.runtime.executor,
             valid=None if held is None else (matrix[held], targets[held]), patience=max(1, method.patience),
             on_epoch=None if held is not None else on_epoch,
         )  # fmt: skip

@@ -95,7 +95,7 @@ def problem_of(method: "FM", dataset: Dataset) -> Problem:
     tables = [dataset.user_features, dataset.item_features]
     fitted = [None if table is None or not method.use_attributes else table.take(rows) for table, rows in zip(tables, trained, strict=True)]
     users, items, moods = (_coder(method, table, side) for table, side in zip([*fitted, context], SIDES, strict=True))
-    met = _met(dataset, seen)
+    met = _met(dataset, seen if method.task == "click" else replace(seen, label=None))
     sizes = (dataset.n_users, dataset.n_items)
     coders = (
         SideCoder(users, sizes[USER], sizes[ITEM] if method.history in ("users", "both") else 0),
@@ -177,7 +177,7 @@ def _targets(method: "FM", seen: Interactions) -> F32:
 
 
 def _met(dataset: Dataset, seen: Interactions) -> sp.csr_array:
-    """Return who met whom in training, (n_users, n_items): rows with label 0 are no meeting."""
+    """Return who met whom in training, (n_users, n_items): of clicks, rows with label 0 are no meeting."""
     chosen = np.ones(len(seen), bool) if seen.label is None else seen.label > 0
     ones = np.ones(int(chosen.sum()), np.float32)
     met = sp.coo_array((ones, (seen.users[chosen], seen.items[chosen])), shape=(dataset.n_users, dataset.n_items)).tocsr()
