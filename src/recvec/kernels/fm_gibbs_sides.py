@@ -17,7 +17,7 @@ from recvec.kernels.factorization import sparse_dense
 from recvec.kernels.fm_blocks import Block, Factors, Relations
 from recvec.kernels.fm_gibbs_features import N_ROWS, draw_private, residuals
 from recvec.kernels.fm_gibbs_moments import EXTRA, aligned, gather, sorted_by, write_half_squares
-from recvec.kernels.fm_gibbs_together import HELPERS, N_FLAGS, N_PARTS, draw_together
+from recvec.kernels.fm_gibbs_together import HELPERS, N_FLAGS, N_PARTS, SUMS, draw_together
 from recvec.kernels.simd import LANES, borrowed
 from recvec.types import F32, F64, I32, I64, Executor
 
@@ -235,7 +235,7 @@ class Side:
         executor.map(rows_of, self._tasks)
         if len(block[1]):
             flags = np.zeros(N_FLAGS, np.int64)
-            room = aligned((N_PARTS + 1) * (width + N_ROWS), width), np.zeros((N_PARTS + 1, 3))
+            room = aligned((N_PARTS + 1) * (width + N_ROWS), width), np.zeros((N_PARTS + 1, SUMS))
 
             def help_with(_: int) -> None:
                 draw_together(chunks, flags, self.shared, pairs, self.first_row, block, known[:2], machine, *law, room)

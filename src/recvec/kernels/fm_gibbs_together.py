@@ -16,7 +16,8 @@ from numba import types
 
 from recvec.kernels.compiled import compiled
 from recvec.kernels.fm_gibbs_features import DELTA, N_ROWS, POINT, add_entry, find_step, move, symmetrize
-from recvec.kernels.simd import add_scaled, borrowed, element, intrinsic, load, store
+from recvec.kernels.fm_gibbs_moments import EXTRA
+from recvec.kernels.simd import add_scaled, borrowed, element, intrinsic, load, prefetch, store
 
 N_PARTS = 8  # parts of the rows; also the most threads that find work
 HELPERS = 16  # tasks that offer their help; those that come late return at once
@@ -27,6 +28,7 @@ N_FLAGS = _DONE + N_PARTS * _APART
 _OVER = np.int64(1) << np.int64(40)
 _WORD = 8  # bytes of a flag
 STEP_W = 2  # column of the sums that holds the step of the bias
+SUMS = 16  # columns of the sums: each part's on cache lines of their own
 
 
 @intrinsic
@@ -76,7 +78,7 @@ def draw_together(chunks, flags, entries, pairs, offset, block, known, parameter
         ``features`` int32 (m,), in the order in which they are drawn, ``bounds`` int64 (m, N_PARTS + 1), where the entries of
         each part of the rows begin, ``rows`` int32 and ``values`` float32: the entries.
     room : tuple
-        ``systems`` float32 ((N_PARTS + 1) * (width + N_ROWS), width) and ``sums`` float64 (N_PARTS + 1, 3).
+        ``systems`` float32 ((N_PARTS + 1) * (width + N_ROWS), width) and ``sums`` float64 (N_PARTS + 1, SUMS).
     """
     flags, entries, block, prior = borrowed(flags), borrowed(entries), borrowed(block), borrowed(prior)
     known, parameters, room = borrowed(known), borrowed(parameters), borrowed(room)
@@ -132,7 +134,9 @@ def _do_part(chunks, at, part, entries, pairs, offset, block, known, factors, ro
         system[: width + DELTA] = 0
         sums[:] = 0
         for e in range(bounds[at, part], bounds[at, part + 1]):
-            row = np.int64(rows[e])
+            row, ahead = np.int64(rows[e]), np.int64(rows[min(e + 2, len(rows) - 1)]) * (width + EXTRA)
+            for k in range(width + EXTRA):
+                prefetch(chunks, block[0], ahead + k)
             add_entry(chunks, values[e], pairs, row, offset + row, block, known, factors, f, system, sums)
 
 
