@@ -159,25 +159,25 @@ def learn(
     for part in ((matrix, labels), *([valid] if valid else [])):
         _check_width(part[0], len(groups))
         _check_labels(part[0], part[1], logistic=logistic)
-    start = _first_bias(labels, logistic=logistic)
-    weights = _first_weights(len(groups), rank, start, groups if field_weights else None, order, rng)
     fields = groups if field_weights else None
+    weights = _first_weights(len(groups), rank, _first_bias(labels, logistic=logistic), fields, order, rng)
     batches = deal(matrix, fields, batch_size, rng, executor)
     regs = _by_place(weights, rank, reg, reg if reg_linear is None else reg_linear)
     settings = Settings(np.float32(learning_rate), regs, LOGISTIC if logistic else SQUARED)
-    state = (weights, _moments(weights, len(groups)), batches, labels[batches.order].astype(np.float32), groups, _room(batches, weights))
-    judge = _Judge(weights, by_row(valid[0], fields), valid[1], patience, logistic, executor) if valid else None
-    curve = []
-    for number in range(1, n_epochs + 1):
-        value = run_epoch(*state, settings, rng.permutation(len(batches.bounds) - 1), executor)
+    moments, room, ordered = _moments(weights, len(groups)), _room(batches, weights), labels[batches.order].astype(np.float32)
+    judge = _Judge(weights, by_row(valid[0], fields), valid[1], logistic, executor) if valid else None
+    curve: list[tuple[float, float]] = []
+    while len(curve) < n_epochs and (judge is None or judge.lost < patience):
+        visits = rng.permutation(len(batches.bounds) - 1)
+        value = run_epoch(weights, moments, batches, ordered, groups, room, settings, visits, executor)
         held = judge.after_epoch() if judge else float("nan")
         if not np.isfinite(value) or (judge and not np.isfinite(held)):
-            raise DivergedError(f"the loss left the finite numbers in epoch {number}; lower learning_rate (it is {learning_rate:g})")
+            raise DivergedError(
+                f"the loss left the finite numbers in epoch {len(curve) + 1}; lower learning_rate (it is {learning_rate:g})"
+            )
         curve.append((value, held))
         if on_epoch:
-            on_epoch(number, value, held)
-        if judge and judge.lost >= patience:
-            break
+            on_epoch(len(curve), value, held)
     return _machine(judge.best() if judge else weights, rank, groups, tuple(curve))
 
 
@@ -217,7 +217,7 @@ def mean_loss(scores: F32, labels: F32, *, logistic: bool) -> float:
 class _Judge:
     """The validation part, and the best weights so far."""
 
-    def __init__(self, weights: Weights, rows: Rows, labels: F32, patience: int, logistic: bool, executor: Executor) -> None:  # noqa: FBT001
+    def __init__(self, weights: Weights, rows: Rows, labels: F32, logistic: bool, executor: Executor) -> None:  # noqa: FBT001
         self.weights, self.rows, self.labels, self.logistic, self.executor = weights, rows, labels, logistic, executor
         self.lowest, self.lost, self.kept = np.inf, 0, _copied(weights)
 
@@ -240,7 +240,8 @@ class _Judge:
 
 
 def _copied(weights: Weights) -> Weights:
-    return Weights(*(array.copy() for array in weights))
+    second, third, fields, shared, lanes = weights
+    return Weights(second.copy(), third.copy(), fields.copy(), shared.copy(), lanes)
 
 
 def _check_width(matrix: sp.csr_array, n_features: int) -> None:
@@ -283,8 +284,8 @@ def _by_place(weights: Weights, rank: int, reg: float, reg_linear: float) -> F32
 
 
 def _moments(weights: Weights, n_features: int) -> Moments:
-    zeros = (np.zeros((2, *matrix.shape), np.float32) for matrix in (weights.second, weights.third, weights.fields))
-    return Moments(*zeros, np.zeros(n_features, np.int64), np.zeros(n_features, np.int64))
+    second, third, fields = (np.zeros((2, *matrix.shape), np.float32) for matrix in (weights.second, weights.third, weights.fields))
+    return Moments(second, third, fields, np.zeros(n_features, np.int64), np.zeros(n_features, np.int64))
 
 
 def _room(batches: Batches, weights: Weights) -> Room:
