@@ -42,6 +42,7 @@ KINDS = {
     "probit": rv.FM(task="click", solver="probit", **QUICK),
     "ranking in context": rv.FM(**QUICK),
     "squares": rv.FM(solver="squares", **QUICK),
+    "softmax": rv.FM(solver="softmax", **QUICK),
 }
 
 
@@ -244,8 +245,9 @@ def test_a_solver_without_context_says_so(data: rv.Dataset) -> None:
     assert not model.uses_context
 
 
-def test_a_killed_fit_goes_on(data: rv.Dataset) -> None:
-    method = rv.FM(solver="squares", **QUICK)
+@pytest.mark.parametrize("solver", ["squares", "softmax"])
+def test_a_killed_fit_goes_on(data: rv.Dataset, solver: str) -> None:
+    method = rv.FM(solver=solver, **QUICK)
     kept: list[State] = []
     whole = method.fit(data, checkpoint=kept.append)
     assert np.array_equal(method.fit(data, resume=kept[1]).user_vectors, whole.user_vectors)

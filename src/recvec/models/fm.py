@@ -21,6 +21,7 @@ gradient  any task, of order 2 or 3, with field weights if wanted: logistic loss
           in rankings each interaction meets `n_negatives` drawn items in the same context
 squares   rankings: the squared loss over all pairs of users and items, those without interaction too; features of one side do
           not meet, users have no biases: neither ranks anything
+softmax   rankings: every interaction against negatives that a step shares, otherwise as squares; an epoch is one step
 ========= ========================================================================================================================
 
 Attributes: `encoders.attributes` says what each kind of column becomes; what is left out is in the `notes` of the model. Ids are
@@ -51,15 +52,15 @@ from recvec.models.fm_fold_in import FMFoldIn
 from recvec.models.fm_history import HistorySolver, spread_of_ids
 from recvec.models.fm_links import Draws, Logistic
 from recvec.models.fm_problem import Problem, problem_of
-from recvec.models.fm_solvers import Learned, als, gibbs, ids_of, squares
+from recvec.models.fm_solvers import Learned, als, gibbs, ids_of, softmax, squares
 from recvec.types import F32, I64
 
 BY_TASK = {
-    "ranking": ("squares", "gradient"),
+    "ranking": ("squares", "softmax", "gradient"),
     "rating": ("gibbs", "ordered", "als", "gradient"),
     "click": ("gradient", "probit"),
 }
-SOLVERS = {"gibbs": gibbs, "ordered": gibbs, "probit": gibbs, "als": als, "gradient": gradient, "squares": squares}
+SOLVERS = {"gibbs": gibbs, "ordered": gibbs, "probit": gibbs, "als": als, "gradient": gradient, "squares": squares, "softmax": softmax}
 BAYESIAN = ("gibbs", "ordered", "probit")
 SUITS = {  # solver: epochs, learning_rate, reg
     "gibbs": (100, 0.0, 0.0),
@@ -68,6 +69,7 @@ SUITS = {  # solver: epochs, learning_rate, reg
     "als": (20, 0.0, 5.0),
     "gradient": (50, 1e-3, 5e-6),
     "squares": (12, 0.0, 0.012),
+    "softmax": (200, 0.03, 1e-5),
 }
 
 
@@ -84,7 +86,7 @@ class FM(Method):
     embedding_dim: int = param(16, "length of the vector of a feature", low=1, high=2048, search=(4, 128, "log"))
     solver: str = param(
         "auto",
-        "how: gibbs, ordered, als or gradient for ratings, gradient or probit for clicks, squares or gradient for rankings; "
+        "how: gibbs, ordered, als or gradient for ratings, gradient or probit for clicks, squares, softmax or gradient for rankings; "
         "auto takes the first, and gradient for rankings with context",
         choices=("auto", *SUITS),
     )
@@ -92,6 +94,13 @@ class FM(Method):
     n_kept: int = param(32, "last draws of a Bayesian machine that are kept, at most", low=1, high=1000)
     learning_rate: float = param(0.0, "size of gradient steps; 0: what suits the solver", low=0.0, high=1e6, search=(1e-4, 1e-1, "log"))
     reg: float = param(0.0, "regularization, unless Bayesian; 0: what suits the solver", low=0.0, high=1e6, search=(1e-6, 10.0, "log"))
+    shared_reg: float = param(
+        0.0,
+        "regularization of attributes and histories, for squares and softmax; 0: that of the ids",
+        low=0.0,
+        high=1e6,
+        search=(1e-4, 10.0, "log"),
+    )
     unobserved_weight: float = param(
         0.0,
         "weight of each pair without interaction in rankings by squares; 0: balanced as in als",
@@ -151,7 +160,7 @@ class FM(Method):
             epochs=self.epochs or epochs,
             learning_rate=self.learning_rate or learning_rate,
             reg=self.reg or reg,
-            use_context=self.use_context and solver != "squares",
+            use_context=self.use_context and solver not in ("squares", "softmax"),
             n_kept=min(self.n_kept, max(1, (self.epochs or epochs) // 2)) if solver in BAYESIAN else self.n_kept,
         )
 

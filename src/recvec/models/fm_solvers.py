@@ -13,6 +13,7 @@ from recvec.kernels.fm_als import descend
 from recvec.kernels.fm_blocks import Block, Factors, Relations
 from recvec.kernels.fm_gibbs import Likelihood, draw
 from recvec.kernels.fm_gibbs_posterior import Posterior
+from recvec.kernels.fm_softmax import Softmax, solve_softmax
 from recvec.kernels.fm_vectors import ITEM, USER, Machine, as_items, as_users, sums
 from recvec.kernels.fm_whole import WholeLoss, solve_whole
 from recvec.models.fm_history import spread_of_ids
@@ -173,7 +174,7 @@ def squares(method: "FM", problem: Problem, training: Training) -> Learned:
     pairs = sp.coo_array((problem.targets, seen.relations.rows[:2]), shape=shape).tocsr()
     balanced = BALANCE * float(problem.targets.sum(dtype=np.float64)) / (shape[0] * shape[1])
     weight = method.unobserved_weight or balanced
-    loss = WholeLoss(unobserved_weight=weight, reg=method.reg, shared_reg=method.reg, cold_weight=method.cold_weight)
+    loss = WholeLoss(unobserved_weight=weight, reg=method.reg, shared_reg=method.shared_reg or method.reg, cold_weight=method.cold_weight)
 
     def whole(now: Factors) -> Machine:
         found = spread_out(problem, seen.features, np.zeros(1), now.linear[None], now.factors[None])
@@ -193,6 +194,33 @@ def squares(method: "FM", problem: Problem, training: Training) -> Learned:
     return Learned(
         whole(found), reg, target=1.0, unobserved_weight=weight, exponent=loss.reg_exponent, settled={"unobserved_weight": weight}
     )
+
+
+def softmax(method: "FM", problem: Problem, training: Training) -> Learned:
+    """Learn one machine for rankings by softmax over negatives that a step shares; otherwise as `squares`."""
+    seen = occurring(problem)
+    users, items = seen.relations.blocks[:2]
+    pairs = sp.coo_array((problem.targets, seen.relations.rows[:2]), shape=(users.n_rows, items.n_rows)).tocsr()
+
+    def whole(now: Factors) -> Machine:
+        return replace(spread_out(problem, seen.features, np.zeros(1), now.linear[None], now.factors[None]), within=False)
+
+    def on_step(number: int, now: Factors, state: Mapping[str, F32]) -> None:
+        end_epoch(training, number, problem, whole(now), arrays=state)
+
+    done, arrays = training.restore()
+    state = {name: array for name, array in arrays.items() if name not in ("user_vectors", "item_vectors")}
+    found = solve_softmax(
+        users, items, pairs, rank=method.embedding_dim, loss=Softmax(reg=method.reg, shared_reg=method.shared_reg or method.reg),
+        n_steps=method.epochs, learning_rate=method.learning_rate, rng=training.rng, executor=training.runtime.executor,
+        on_step=on_step, resume=state if done else None, done=done,
+    )  # fmt: skip
+    machine = whole(found)
+    _, variance = spread_of_ids(machine, ids_of(problem, USER))
+    reg = (1 / np.maximum(variance, 1e-6)).astype(np.float32)
+    reg[:, -1] = NO_BIAS
+    weight = BALANCE * float(problem.targets.sum(dtype=np.float64)) / (users.n_rows * items.n_rows)
+    return Learned(machine, reg, target=1.0, unobserved_weight=weight)
 
 
 def standard(targets: F32, likelihood: Likelihood) -> tuple[F32, float, float, Array]:
