@@ -37,7 +37,9 @@ def main(folder: Path, rank: int, iterations: int, kept: int, seed: int) -> None
 
     begin = time.perf_counter()
     shapes = np.concatenate(groups)
-    model.fit(None, targets, X_rel=train, n_iter=iterations, n_kept_samples=kept, group_shapes=None, grouping=shapes.tolist(), callback=stamp)
+    model.fit(
+        None, targets, X_rel=train, n_iter=iterations, n_kept_samples=kept, group_shapes=None, grouping=shapes.tolist(), callback=stamp
+    )
     seconds, begin = time.perf_counter() - begin, time.perf_counter()
     np.save(folder / "peer_predictions.npy", model.predict(None, test))
     told = {"seconds": seconds, "iterations": np.diff(stamps).tolist(), "predict": time.perf_counter() - begin}

@@ -32,10 +32,7 @@ def recommend(
     out: options.OutFile = None,
 ) -> None:
     """Recommend items to known users or to a new person by what they liked and what they are, or find the best users for an item."""
-    if sum(map(bool, (user, everyone, history or attribute, audience or item is not None))) != 1:
-        raise rv.InputError(
-            "recommend takes one of --user ID, --all, --history ID (--attribute NAME=VALUE) or --item ID --audience; give exactly one kind"
-        )
+    _check_one_kind(user, everyone, history or attribute, audience or item is not None)
     mood, described = options.pairs(context, "--context", "weekday=sunday", InputError), options.attributes(attribute)
     output.check_frame_file(out)
     check_diversity(diversity)
@@ -44,9 +41,8 @@ def recommend(
         who = _loaded(folder, threads)
         deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for item {item}")
         return
-    tables = limits.read(candidates, deny, known_users=not (history or attribute))
     who = _loaded(folder, threads)
-    found, unknown = limits.known(who, tables)
+    found, unknown = limits.known(who, limits.read(candidates, deny, known_users=not (history or attribute)))
     wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, "context": mood or None, **found}
     if history or attribute:
         lists = who.recommend_for(history=history, attributes=described, **wanted)
@@ -57,6 +53,13 @@ def recommend(
     if not len(lists):
         output.warn("nothing is left to recommend: every item has been met or is not allowed")
     deliver(with_titles(who, lists), out, f"{who.model.method.name}: recommended items")
+
+
+def _check_one_kind(*given: object) -> None:
+    if sum(map(bool, given)) != 1:
+        raise rv.InputError(
+            "recommend takes one of --user ID, --all, --history ID (--attribute NAME=VALUE) or --item ID --audience; give exactly one kind"
+        )
 
 
 def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:

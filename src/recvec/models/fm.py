@@ -62,14 +62,14 @@ BY_TASK = {
 }
 SOLVERS = {"gibbs": gibbs, "ordered": gibbs, "probit": gibbs, "als": als, "gradient": gradient, "squares": squares, "softmax": softmax}
 BAYESIAN = ("gibbs", "ordered", "probit")
-SUITS = {  # solver: epochs, learning_rate, reg
-    "gibbs": (100, 0.0, 0.0),
-    "ordered": (100, 0.0, 0.0),
-    "probit": (100, 0.0, 0.0),
-    "als": (20, 0.0, 5.0),
-    "gradient": (50, 1e-3, 5e-6),
-    "squares": (12, 0.0, 0.012),
-    "softmax": (200, 0.03, 1e-5),
+SUITS = {  # solver: epochs, learning_rate, reg, shared_reg
+    "gibbs": (100, 0.0, 0.0, 0.0),
+    "ordered": (100, 0.0, 0.0, 0.0),
+    "probit": (100, 0.0, 0.0, 0.0),
+    "als": (20, 0.0, 5.0, 0.0),
+    "gradient": (50, 1e-3, 5e-6, 0.0),
+    "squares": (12, 0.0, 0.012, 1.0),
+    "softmax": (200, 0.03, 1e-5, 1e-5),
 }
 
 
@@ -96,7 +96,7 @@ class FM(Method):
     reg: float = param(0.0, "regularization, unless Bayesian; 0: what suits the solver", low=0.0, high=1e6, search=(1e-6, 10.0, "log"))
     shared_reg: float = param(
         0.0,
-        "regularization of attributes and histories, for squares and softmax; 0: that of the ids",
+        "regularization of attributes and histories, for squares and softmax; 0: what suits the solver",
         low=0.0,
         high=1e6,
         search=(1e-4, 10.0, "log"),
@@ -109,7 +109,10 @@ class FM(Method):
         search=(1e-3, 1.0, "log"),
     )
     cold_weight: float = param(
-        0.0, "weight of learning each row a second time without its id, for those who come without one; squares only", low=0.0, high=1e6
+        0.0,
+        "weight of learning each row a second time without its id, for those who come without one; squares and softmax",
+        low=0.0,
+        high=1e6,
     )
     n_negatives: int = param(4, "negatives drawn for each interaction, in rankings by gradient", low=1, high=1000, search=(1, 10))
     batch_size: int = param(4096, "observations of a gradient step, at most: an epoch has fifty steps or more", low=1, high=10_000_000)
@@ -153,13 +156,14 @@ class FM(Method):
         if solver == "auto":
             steps = self.order == 3 or self.field_weights or (self.task == "ranking" and with_context and self.use_context)
             solver = "gradient" if steps else BY_TASK[self.task][0]
-        epochs, learning_rate, reg = SUITS[solver]
+        epochs, learning_rate, reg, shared_reg = SUITS[solver]
         return replace(
             self,
             solver=solver,
             epochs=self.epochs or epochs,
             learning_rate=self.learning_rate or learning_rate,
             reg=self.reg or reg,
+            shared_reg=self.shared_reg or shared_reg,
             use_context=self.use_context and solver not in ("squares", "softmax"),
             n_kept=min(self.n_kept, max(1, (self.epochs or epochs) // 2)) if solver in BAYESIAN else self.n_kept,
         )

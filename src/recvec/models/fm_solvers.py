@@ -174,7 +174,7 @@ def squares(method: "FM", problem: Problem, training: Training) -> Learned:
     pairs = sp.coo_array((problem.targets, seen.relations.rows[:2]), shape=shape).tocsr()
     balanced = BALANCE * float(problem.targets.sum(dtype=np.float64)) / (shape[0] * shape[1])
     weight = method.unobserved_weight or balanced
-    loss = WholeLoss(unobserved_weight=weight, reg=method.reg, shared_reg=method.shared_reg or method.reg, cold_weight=method.cold_weight)
+    loss = WholeLoss(unobserved_weight=weight, reg=method.reg, shared_reg=method.shared_reg, cold_weight=method.cold_weight)
 
     def whole(now: Factors) -> Machine:
         found = spread_out(problem, seen.features, np.zeros(1), now.linear[None], now.factors[None])
@@ -211,7 +211,7 @@ def softmax(method: "FM", problem: Problem, training: Training) -> Learned:
     done, arrays = training.restore()
     state = {name: array for name, array in arrays.items() if name not in ("user_vectors", "item_vectors")}
     found = solve_softmax(
-        users, items, pairs, rank=method.embedding_dim, loss=Softmax(reg=method.reg, shared_reg=method.shared_reg or method.reg),
+        users, items, pairs, rank=method.embedding_dim, loss=Softmax(reg=method.reg, shared_reg=method.shared_reg, cold_weight=method.cold_weight),
         n_steps=method.epochs, learning_rate=method.learning_rate, rng=training.rng, executor=training.runtime.executor,
         on_step=on_step, resume=state if done else None, done=done,
     )  # fmt: skip
