@@ -69,7 +69,7 @@ def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
         raise rv.InputError("--item goes with --audience, which lists users for it; for items like it use 'recvec similar --item'")
     if limited:
         raise rv.InputError(
-            "--audience lists users; --candidates, --deny, --diversity and --context are for lists of items; leave them out"
+            "--audience lists users; --candidates, --deny and --diversity are for lists of items, and so is --context; leave them out"
         )
 
 
