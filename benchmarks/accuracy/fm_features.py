@@ -36,8 +36,8 @@ class Ratings:
         Seconds; zeros where they are not to be used.
     table : polars frame
         All columns of the ratings.
-    of_users, of_items : polars frames or None
-        Attributes.
+    of_items, of_users : polars frames
+        Attributes; users may have none.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Ratings:
     stars: F32
     times: I64
     table: pl.DataFrame
+    of_items: pl.DataFrame
     of_users: pl.DataFrame | None
-    of_items: pl.DataFrame | None
 
 
 def read(name: str) -> Ratings:
@@ -62,7 +62,7 @@ def read(name: str) -> Ratings:
     users, items = np.searchsorted(user_ids, table["user_id"].to_numpy()), np.searchsorted(item_ids, table["item_id"].to_numpy())
     times = table["timestamp"].to_numpy().astype(np.int64) if "timestamp" in table.columns else np.zeros(len(table), np.int64)
     stars = table["rating"].to_numpy().astype(np.float32)
-    return Ratings(name, users.astype(np.int32), items.astype(np.int32), stars, times, table, of_users, of_items)
+    return Ratings(name, users.astype(np.int32), items.astype(np.int32), stars, times, table, of_items, of_users)
 
 
 def levels(values: Any) -> sp.csr_array:
@@ -105,7 +105,6 @@ def relations(
     a user after the last training day takes the last), and so is each of 50 spans of days of all.
     """
     n_users = int(data.users.max()) + 1 if data.of_users is None else len(data.of_users)
-    assert data.of_items is not None
     n_items = len(data.of_items)
     by_user = [sp.identity(n_users, dtype=np.float32, format="csr")]
     by_item = [sp.identity(n_items, dtype=np.float32, format="csr")]

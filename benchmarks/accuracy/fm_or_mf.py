@@ -102,7 +102,7 @@ def tables(lines: list[dict[str, Any]]) -> str:
                 found = {line["kind"]: line["mean"] for line in lines if _is(line, name, task, protocol, share)}
                 best = (min if task == "rating" else max)(found.values(), default=None)
                 words = {kind: f"{value:.4f}".lstrip("0") for kind, value in found.items()}
-                cells += [f"**{words[k]}**" if found.get(k) == best else words.get(k, "") for k in KINDS]
+                cells += [f"**{words[k]}**" if k in words and found[k] == best else words.get(k, "") for k in KINDS]
             label = f"random, {share:.0%} of the training part" if protocol == "random" else protocol.replace("-", " ")
             out.append(f"| {label} | {' | '.join(cells)} |")
         out.append("")
@@ -119,8 +119,8 @@ def plot(lines: list[dict[str, Any]]) -> None:
 
     plt.rcParams["svg.hashsalt"] = "recvec"
     figure, axes = plt.subplots(1, 4, figsize=(13, 3.2))
-    panels = [(task, name) for task in TASKS for name in SETS]
-    for axis, (task, name) in zip(axes, panels, strict=True):
+    panels = [(task, name) for task in TASKS for name in SETS if any(line["data"] == name for line in lines)]
+    for axis, (task, name) in zip(axes, panels, strict=False):
         for kind, label in KINDS.items():
             values = [next(ln["mean"] for ln in lines if _is(ln, name, task, "random", s) and ln["kind"] == kind) for s in SHARES]
             axis.semilogx([100 * s for s in SHARES], values, "o-", label=label)

@@ -32,7 +32,7 @@ from recvec.kernels.fm_gibbs import draw
 from recvec.kernels.fm_gibbs_posterior import Posterior, predict
 from recvec.types import F32, I64
 
-RANK, ITERATIONS, KEPT = 16, 6, 3
+RANK, ITERATIONS, KEPT = 16, 20, 10
 VARIANTS: dict[str, dict[str, bool]] = {"ids": {}, "attributes": {"attributes": True}, "histories": {"attributes": True, "history": True}}
 
 
@@ -71,12 +71,12 @@ def _compare(
         posteriors.append(posterior)
         single.append(_fit(both[0], data.stars[train], 1, ITERATIONS)[0])
         if peer:
-            told = _peer(peer, both, data.stars[train])
+            told = peer_predictions(peer, both, data.stars[train], rank=RANK, iterations=ITERATIONS, kept=KEPT)
             theirs.append(statistics.median(told["iterations"]))
             answer["rmse_peer"] = _rmse(told["predictions"], data.stars[test])
     mean, _ = predict(posteriors[0], both[1], executor=Threads(threads))
     answer |= {"ours": times(ours), "one_thread": times(single), "rmse": _rmse(mean, data.stars[test])}
-    answer["speedup"] = round(statistics.median(single) / statistics.median(ours), 3)
+    answer["speedup"] = ratio(single, ours)["of_medians"]
     answer["repeatable"] = all(np.array_equal(p.factors, posteriors[0].factors) for p in posteriors)
     if peer:
         answer |= {"myfm": times(theirs), "ratio": ratio(ours, theirs)}
@@ -96,7 +96,7 @@ def _fit(problem: Relations, stars: F32, threads: int, iterations: int) -> tuple
         executor=Threads(threads),
         on_iteration=lambda *_: ends.append(time.perf_counter()),
     )
-    return statistics.median(np.diff(ends)), posterior
+    return float(statistics.median(np.diff(ends))), posterior
 
 
 def _extra(data: Ratings, train: I64, threads: int, repetitions: int) -> dict[str, Any]:
@@ -122,7 +122,8 @@ def _choices(n: int, among: int, each: int, rng: np.random.Generator) -> I64:
     return np.argsort(rng.random((n, among)), axis=1)[:, :each].ravel()
 
 
-def _peer(peer: str, both: Sequence[Relations], stars: F32) -> dict[str, Any]:
+def peer_predictions(peer: str, both: Sequence[Relations], stars: F32, *, rank: int, iterations: int, kept: int) -> dict[str, Any]:
+    """Return what myFM says of itself, and its predictions of the second relations after learning from the first."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         np.save(place / "targets", stars)
@@ -132,7 +133,7 @@ def _peer(peer: str, both: Sequence[Relations], stars: F32) -> dict[str, Any]:
             np.save(place / f"{b}_groups", features.groups)
             np.save(place / f"{b}_rows", both[0].rows[b])
             np.save(place / f"{b}_test_rows", both[1].rows[b])
-        told: dict[str, Any] = run_peer(peer, PEERS / "myfm_fm.py", (place, RANK, ITERATIONS, KEPT, 0), threads=1)
+        told: dict[str, Any] = run_peer(peer, PEERS / "myfm_fm.py", (place, rank, iterations, kept, 0), threads=1)
         told["predictions"] = np.load(place / "peer_predictions.npy")
         return told
 

@@ -36,7 +36,7 @@ def main(folder: Path, rank: int, iterations: int, kept: int, seed: int) -> None
         return False, ""
 
     begin = time.perf_counter()
-    shapes = np.concatenate(groups)
+    grouping = np.concatenate(groups).tolist()
     model.fit(
         None, targets, X_rel=train, n_iter=iterations, n_kept_samples=kept, group_shapes=None, grouping=shapes.tolist(), callback=stamp
     )

@@ -20,6 +20,7 @@ import numpy as np
 
 from recvec.kernels.compiled import compiled
 from recvec.kernels.fm_gibbs_moments import COUNT, EXTRA, SQUARES, SUM, aligned
+from recvec.kernels.fm_gibbs_panels import add_panel
 from recvec.kernels.fm_gibbs_random import normal
 from recvec.kernels.sampling import stream
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, store
@@ -62,11 +63,10 @@ def add_entry(chunks, x, pairs, row, p_row, block, known, factors, f, system, su
     g = add_scaled(summed, np.float32(0.5) * n, c)
     store(system, width + ROOM, add_scaled(zero, np.float32(2) * square, g))
     left = add_scaled(load(chunks, moments, first + width), -o, summed)
-    for k in range(width):
-        a = load(chunks, moments, first + k)
-        left = add_scaled(left, -vectors[p_row, k], a)
-        total = add_scaled(load(chunks, system, k), square, a)
-        store(system, k, add_scaled(total, system[width + ROOM, k], c))
+    for k in range(0, width, LANES):  # left - A P, and the matrix
+        g_at, p_at = (width + ROOM) * width + k, p_row * width + k
+        product = add_panel(chunks, moments, (first + k) * width, square, system, g_at, c, vectors, p_at, system, k * width)
+        left = add_scaled(left, np.float32(-1), product)
     rest = np.float32(scalars[row, SUM] - o * n - dot(summed, p))
     pull = add_scaled(add_scaled(load(chunks, system, width + PULL), one, left), one * rest, c)
     store(system, width + PULL, pull)

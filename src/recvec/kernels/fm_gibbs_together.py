@@ -19,7 +19,7 @@ from recvec.kernels.fm_gibbs_features import DELTA, N_ROWS, POINT, add_entry, fi
 from recvec.kernels.fm_gibbs_moments import EXTRA
 from recvec.kernels.simd import add_scaled, borrowed, element, intrinsic, load, prefetch, store
 
-N_PARTS = 8  # parts of the rows; also the most threads that find work
+N_PARTS = 4  # parts of the rows; also the most threads that find work
 HELPERS = 16  # tasks that offer their help; those that come late return at once
 _APART = 16  # flags are so many numbers apart: each on cache lines of its own
 _LEADER, _STEP, _TAKEN = 0, _APART, 2 * _APART
