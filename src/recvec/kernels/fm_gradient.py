@@ -155,27 +155,24 @@ def learn(
     DivergedError
         Where the loss leaves the finite numbers.
     """
-    logistic = loss == "logistic"
-    for part in ((matrix, labels), *([valid] if valid else [])):
-        _check_width(part[0], len(groups))
-        _check_labels(part[0], part[1], logistic=logistic)
-    fields = groups if field_weights else None
+    logistic, fields = loss == "logistic", groups if field_weights else None
+    for rows, wanted in ((matrix, labels), *([valid] if valid else [])):
+        _check_width(rows, len(groups))
+        _check_labels(rows, wanted, logistic=logistic)
     weights = _first_weights(len(groups), rank, _first_bias(labels, logistic=logistic), fields, order, rng)
     batches = deal(matrix, fields, batch_size, rng, executor)
     regs = _by_place(weights, rank, reg, reg if reg_linear is None else reg_linear)
     settings = Settings(np.float32(learning_rate), regs, LOGISTIC if logistic else SQUARED)
-    moments, room, ordered = _moments(weights, len(groups)), _room(batches, weights), labels[batches.order].astype(np.float32)
+    ordered = labels[batches.order].astype(np.float32)
+    state = weights, _moments(weights, len(groups)), batches, ordered, groups, _room(batches, weights), settings
     judge = _Judge(weights, by_row(valid[0], fields), valid[1], logistic, executor) if valid else None
     curve: list[tuple[float, float]] = []
     while len(curve) < n_epochs and (judge is None or judge.lost < patience):
-        visits = rng.permutation(len(batches.bounds) - 1)
-        value = run_epoch(weights, moments, batches, ordered, groups, room, settings, visits, executor)
+        value = run_epoch(*state, rng.permutation(len(batches.bounds) - 1), executor)
         held = judge.after_epoch() if judge else float("nan")
-        if not np.isfinite(value) or (judge and not np.isfinite(held)):
-            raise DivergedError(
-                f"the loss left the finite numbers in epoch {len(curve) + 1}; lower learning_rate (it is {learning_rate:g})"
-            )
         curve.append((value, held))
+        if not np.isfinite(value) or (judge and not np.isfinite(held)):
+            raise DivergedError(f"the loss left the finite numbers in epoch {len(curve)}; lower learning_rate (it is {learning_rate:g})")
         if on_epoch:
             on_epoch(len(curve), value, held)
     return _machine(judge.best() if judge else weights, rank, groups, tuple(curve))
