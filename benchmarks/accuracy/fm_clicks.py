@@ -43,7 +43,7 @@ COMMON = {"batch_size": 4096, "n_epochs": 100, "patience": 3}
 MACHINES: dict[str, dict[str, Any]] = {
     "fm": {"rank": 31, "learning_rate": 0.02, "reg": 1e-5},
     "fm, rank 10": {"rank": 10, "learning_rate": 0.01, "reg": 1e-5},
-    "fwfm": {"rank": 31, "learning_rate": 0.01, "reg": 1e-5, "field_weights": True},
+    "fwfm": {"rank": 31, "learning_rate": 0.01, "reg": 3e-5, "field_weights": True},
     "fwfm, rank 10": {"rank": 10, "learning_rate": 0.01, "reg": 3e-5, "field_weights": True},
     "third order": {"rank": 31, "learning_rate": 0.01, "reg": 1e-5, "order": 3},
 }
