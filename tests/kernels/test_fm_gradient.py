@@ -229,5 +229,5 @@ def test_what_cannot_be_learned_from_is_refused_in_a_line():
             learn(matrix, labels, groups, rank=2, rng=rng, executor=ONE)
     with pytest.raises(ValueRangeError, match="the matrix has 3 columns; allowed: 2"):
         learn(matrix, np.array([0, 1, 0, 1], np.float32), groups[:2], rank=2, rng=rng, executor=ONE)
-    with pytest.raises(DivergedError, match="left the finite numbers in epoch 1; lower learning_rate"), np.errstate(all="ignore"):
+    with pytest.raises(DivergedError, match=r"left the finite numbers in epoch .; lower learning_rate"), np.errstate(all="ignore"):
         learn(matrix, np.array([0, 1e30, 0, 1], np.float32), groups, rank=2, loss="squared", learning_rate=1e30, rng=rng, executor=ONE)

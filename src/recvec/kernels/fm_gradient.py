@@ -155,29 +155,24 @@ def learn(
     DivergedError
         Where the loss leaves the finite numbers.
     """
-    logistic = loss == "logistic"
-    for part in ((matrix, labels), *([valid] if valid else [])):
-        _check_width(part[0], len(groups))
-        _check_labels(part[0], part[1], logistic=logistic)
-    fields = groups if field_weights else None
+    logistic, fields = loss == "logistic", groups if field_weights else None
+    for rows, wanted in ((matrix, labels), *([valid] if valid else [])):
+        _check_part(rows, wanted, len(groups), logistic=logistic)
     weights = _first_weights(len(groups), rank, _first_bias(labels, logistic=logistic), fields, order, rng)
     batches = deal(matrix, fields, batch_size, rng, executor)
     regs = _by_place(weights, rank, reg, reg if reg_linear is None else reg_linear)
     settings = Settings(np.float32(learning_rate), regs, LOGISTIC if logistic else SQUARED)
     moments, room, ordered = _moments(weights, len(groups)), _room(batches, weights), labels[batches.order].astype(np.float32)
+    state = weights, moments, batches, ordered, groups, room, settings
     judge = _Judge(weights, by_row(valid[0], fields), valid[1], logistic, executor) if valid else None
     curve: list[tuple[float, float]] = []
     while len(curve) < n_epochs and (judge is None or judge.lost < patience):
-        visits = rng.permutation(len(batches.bounds) - 1)
-        value = run_epoch(weights, moments, batches, ordered, groups, room, settings, visits, executor)
+        value = run_epoch(*state, rng.permutation(len(batches.bounds) - 1), executor)
         held = judge.after_epoch() if judge else float("nan")
-        if not np.isfinite(value) or (judge and not np.isfinite(held)):
-            raise DivergedError(
-                f"the loss left the finite numbers in epoch {len(curve) + 1}; lower learning_rate (it is {learning_rate:g})"
-            )
         curve.append((value, held))
-        if on_epoch:
-            on_epoch(len(curve), value, held)
+        if not np.isfinite([value, held if judge else 0.0]).all():
+            raise DivergedError(f"the loss left the finite numbers in epoch {len(curve)}; lower learning_rate (it is {learning_rate:g})")
+        (on_epoch or _nothing)(len(curve), value, held)
     return _machine(judge.best() if judge else weights, rank, groups, tuple(curve))
 
 
@@ -212,6 +207,10 @@ def mean_loss(scores: F32, labels: F32, *, logistic: bool) -> float:
     """Return the mean of the loss over rows."""
     s, y = scores.astype(np.float64), labels.astype(np.float64)
     return float(np.mean(np.logaddexp(0, s) - s * y) if logistic else np.mean((s - y) ** 2) / 2)
+
+
+def _nothing(number: int, value: float, held: float) -> None:
+    """Stand for a callable that is not given."""
 
 
 class _Judge:
@@ -249,7 +248,8 @@ def _check_width(matrix: sp.csr_array, n_features: int) -> None:
         raise ValueRangeError(f"the matrix has {matrix.shape[1]} columns; allowed: {n_features}, one for each feature")
 
 
-def _check_labels(matrix: sp.csr_array, labels: F32, *, logistic: bool) -> None:
+def _check_part(matrix: sp.csr_array, labels: F32, n_features: int, *, logistic: bool) -> None:
+    _check_width(matrix, n_features)
     if labels.shape != (matrix.shape[0],) or not len(labels):
         raise ValueRangeError(f"labels have shape {labels.shape}; allowed: ({matrix.shape[0]},), one for each row, and one row or more")
     wrong = ~np.isin(labels, (0, 1)) if logistic else ~np.isfinite(labels)

@@ -14,7 +14,8 @@ from recvec.kernels.compiled import compiled_exactly
 from recvec.types import F32, I32, I64, Executor
 
 TASKS = 8  # that the rows, and the features, of a batch are cut into, at most
-TASK_ENTRIES = 1024  # entries below which a task of its own does not pay
+TASK_COST = 4096  # entries below which a task of its own does not pay
+EACH = 32  # entries that a row or a feature costs beside its own
 
 
 class Rows(NamedTuple):
@@ -195,12 +196,11 @@ def _turned(begin, end, rows, counts, places, slots, values):
 
 
 def _cuts(indptr: I64, starts: I64) -> I64:
-    """Cut the rows ``starts[b] .. starts[b + 1]`` of each batch into `TASKS` ranges of about equal numbers of entries."""
-    entries = indptr[starts]
-    used = np.clip(np.diff(entries) // TASK_ENTRIES, 1, TASKS)[:, None]
+    """Cut the rows ``starts[b] .. starts[b + 1]`` of each batch into `TASKS` ranges of about equal cost."""
+    cost = indptr + EACH * np.arange(len(indptr))
+    begins = cost[starts]
+    used = np.clip(np.diff(begins) // TASK_COST, 1, TASKS)[:, None]
     shares = np.minimum(np.arange(TASKS + 1)[None, :], used) / used
-    aims = entries[:-1, None] + shares * np.diff(entries)[:, None]
-    cuts = np.searchsorted(indptr, aims.ravel(), side="left").reshape(aims.shape)
-    cuts[:, 0] = starts[:-1]
-    cuts = np.clip(cuts, starts[:-1, None], starts[1:, None])
-    return np.where(shares >= 1, starts[1:, None], cuts).astype(np.int64)
+    aims = begins[:-1, None] + shares * np.diff(begins)[:, None]
+    cuts = np.searchsorted(cost, aims.ravel(), side="left").reshape(aims.shape)
+    return np.where(shares >= 1, starts[1:, None], np.clip(cuts, starts[:-1, None], starts[1:, None])).astype(np.int64)

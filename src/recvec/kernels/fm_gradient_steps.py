@@ -1,9 +1,9 @@
 """The steps of `kernels.fm_gradient`: what threads do to a batch of rows, in an order that no number of threads changes.
 
 A batch is three phases of tasks: rows (scores, slopes, and what the gradients need of each row), features (the gradient of
-each, and its step), shared (bias and field weights). Workers claim tasks one after the other, and begin one when the whole
-phase before it is done. A task belongs to fixed rows or features, so that who runs it makes no difference; and a claimed
-task waits for earlier ones only, which somebody runs already, so that one worker suffices.
+each, and its step), shared (bias and field weights). When a phase is over, workers claim tasks of the next, half of them
+from the first on, half from the last, so that most features stay with the same processor. A task belongs to fixed rows or features,
+so that who runs it makes no difference; and who waits, waits for tasks that somebody runs already: one worker suffices.
 """
 
 import time
@@ -24,8 +24,7 @@ CORRECTIONS = np.concatenate([[[1], [1]], 1 - np.array([[FIRST], [SECOND]]) ** _
 BIAS_FIRST, BIAS_SECOND, STEP = 1, 2, 3  # places of `Weights.shared`
 LOSS, SLOPE = 0, 1  # columns of `Room.sums`
 WORKERS = 32  # that executors may run at the same time
-SPINS = 4000  # looks at a counter before a worker lets others have the processor
-NOBODY, DONE = -1, -2  # a worker without a task, and one that is through
+SPINS = 1 << 18  # looks at a counter, some tenths of a millisecond, before a worker lets others have the processor
 
 
 class Moments(NamedTuple):
@@ -105,12 +104,15 @@ def run_epoch(
     executor : Executor
         Its workers share memory.
     """
-    counters, total, chunks = np.zeros(1 + 3 * len(order), np.int64), np.zeros(1), chunks_of(weights)
+    total, chunks, n_phases = np.zeros(1), chunks_of(weights), 3 * len(order)
+    taken, done = np.zeros(n_phases * TASKS, np.int64), np.zeros(n_phases, np.int64)
 
-    def work(_: int) -> None:
-        task = NOBODY if counters[0] < 3 * TASKS * len(order) else DONE
-        while task != DONE:
-            task = _work(chunks, task, counters, weights, moments, batches, labels, groups, room, settings, order, CORRECTIONS, total)
+    def work(worker: int) -> None:
+        phase = 0
+        while phase < n_phases and done[-1] < TASKS:
+            phase = _work(
+                chunks, worker, phase, taken, done, weights, moments, batches, labels, groups, room, settings, order, CORRECTIONS, total
+            )
             time.sleep(0)
 
     executor.map(work, range(WORKERS))
@@ -118,33 +120,34 @@ def run_epoch(
 
 
 @compiled
-def _work(chunks, task, counters, weights, moments, batches, labels, groups, room, settings, order, corrections, total):
-    """Run tasks until none is left, and return `DONE`; or, where others are slow, the task that waits for them."""
+def _work(chunks, worker, phase, taken, done, weights, moments, batches, labels, groups, room, settings, order, corrections, total):
+    """Run tasks from a phase on, and return the number of phases; or, where others are slow, the phase that waits for them."""
     weights, moments, batches, labels, groups = borrowed((weights, moments, batches, labels, groups))
-    room, settings, order, counters, corrections = borrowed((room, settings, order, counters, corrections))
-    if task == NOBODY:
-        task = claim(counters, 0)
-    while task < 3 * TASKS * len(order):
-        phase, part = task // TASKS, task % TASKS
-        if not _reached(counters, phase):
-            return task
+    room, settings, order, taken, done, corrections = borrowed((room, settings, order, taken, done, corrections))
+    while phase < len(done):
+        if not _reached(done, phase):
+            return phase
         b, kind = order[phase // 3], phase % 3
-        if kind == 0:
-            _take_rows(chunks, b, part, weights, batches, labels, room, settings)
-        elif kind == 1:
-            _take_features(chunks, b, part, weights, moments, batches, groups, room, settings, corrections)
-        elif part == 0:
-            total[0] += _take_shared(batches.bounds[b + 1] - batches.bounds[b], weights, moments, room, settings)
-        claim(counters, 1 + phase)
-        task = claim(counters, 0)
-    return DONE
+        for turn in range(TASKS):
+            part = turn if worker % 2 == 0 else TASKS - 1 - turn
+            if claim(taken, phase * TASKS + part) > 0:
+                continue
+            if kind == 0:
+                _take_rows(chunks, b, part, weights, batches, labels, room, settings)
+            elif kind == 1:
+                _take_features(chunks, b, part, weights, moments, batches, groups, room, settings, corrections)
+            elif part == 0:
+                total[0] += _take_shared(batches.bounds[b + 1] - batches.bounds[b], weights, moments, room, settings)
+            claim(done, phase)
+        phase += 1
+    return phase
 
 
 @compiled_exactly
-def _reached(counters, phase):
+def _reached(done, phase):
     """Say whether the phase before is over; look for a while."""
     looks = 0
-    while phase > 0 and peek(counters, phase) < TASKS and looks < SPINS:
+    while phase > 0 and peek(done, phase - 1) < TASKS and looks < SPINS:
         looks += 1
     return looks < SPINS
 

@@ -3,7 +3,7 @@
 >>> import polars as pl
 >>> from recvec.sklearn import FMRegressor
 >>> rows = pl.DataFrame({"user": ["ann", "ann", "bob", "bob"], "film": ["Alien", "Brazil", "Alien", "Brazil"]})
->>> FMRegressor(random_state=0).fit(rows, [5.0, 1.0, 5.0, 1.0]).predict(rows).round().tolist()
+>>> FMRegressor(reg_linear=0.01, random_state=0).fit(rows, [5.0, 1.0, 5.0, 1.0]).predict(rows).round().tolist()
 [5.0, 1.0, 5.0, 1.0]
 """
 

@@ -47,14 +47,12 @@ class _Machines(BaseEstimator):
         self.order = order
         self.field_weights = field_weights
         self.learning_rate = learning_rate
-        self.reg = reg
-        self.reg_linear = reg_linear
+        self.reg, self.reg_linear = reg, reg_linear
         self.batch_size = batch_size
         self.n_epochs = n_epochs
         self.validation_share = validation_share
         self.patience = patience
-        self.n_iterations = n_iterations
-        self.n_kept = n_kept
+        self.n_iterations, self.n_kept = n_iterations, n_kept
         self.types = types
         self.numbers = numbers
         self.hash_bits = hash_bits
@@ -265,7 +263,7 @@ class FMClassifier(ClassifierMixin, _Machines):
         check_consistent_length(matrix, labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise InputError(f"y has one class, {self.classes_[0]!r}; allowed: two classes or more; add rows of another")
+            raise InputError(f"y has one class, {self.classes_[0]}; allowed: two classes or more; add rows of another")
         targets = [1] if len(self.classes_) == 2 else range(len(self.classes_))
         self.machines_ = [self._machine(matrix, (codes == target).astype(np.float32), recipe) for target in targets]
         return self

@@ -65,7 +65,7 @@ class FrameCoder:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was left out or is unusual, a line each."""
-        return tuple(note.replace("row attribute", "column") for note in self.coder.notes)
+        return tuple(note.replace(f"row attribute '{_PREFIX}", "column '") for note in self.coder.notes)
 
     def encode(self, table: Any) -> sp.csr_array:
         """Return rows of features, shape (n, n_features).

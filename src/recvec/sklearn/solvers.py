@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from recvec.contract import Threads
 from recvec.kernels.fm_als import descend
-from recvec.kernels.fm_blocks import Block, Factors, Relations
+from recvec.kernels.fm_blocks import Block, Relations
 from recvec.kernels.fm_gibbs import draw
 from recvec.kernels.fm_gibbs_posterior import Posterior, predict
 from recvec.kernels.fm_gradient import Machine, learn, score
@@ -45,8 +45,8 @@ class Learned(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ByGradient:
-    """A machine learned by gradients."""
+class OneMachine:
+    """One machine."""
 
     machine: Machine
 
@@ -58,7 +58,7 @@ class ByGradient:
 
 @dataclass(frozen=True, eq=False)
 class ByDraws:
-    """Draws of machines, or one machine as a draw."""
+    """Draws of machines."""
 
     posterior: Posterior
     groups: I32
@@ -78,7 +78,7 @@ def observations(matrix: sp.csr_array, groups: I32) -> Relations:
 
 def by_gradient(
     matrix: sp.csr_array, labels: F32, groups: I32, recipe: Recipe, loss: Literal["logistic", "squared"], seed: int, threads: Threads
-) -> ByGradient:
+) -> OneMachine:
     """Learn until the loss on a validation part rises, then from all rows for as many epochs; without that part for all epochs."""
     n, rng = len(labels), np.random.default_rng(seed)
 
@@ -96,7 +96,7 @@ def by_gradient(
     if len(held):
         first = machine(np.setdiff1d(rows, held), held, epochs)
         epochs = 1 + int(np.argmin([value for _, value in first.curve]))
-    return ByGradient(machine(rows, nobody, epochs))
+    return OneMachine(machine(rows, nobody, epochs))
 
 
 def _held_out(labels: F32, share: float, by_label: bool, rng: np.random.Generator) -> I64:  # noqa: FBT001
@@ -123,16 +123,11 @@ def by_gibbs(
     return ByDraws(posterior, groups)
 
 
-def by_als(matrix: sp.csr_array, labels: F32, groups: I32, recipe: Recipe, seed: int, threads: Threads) -> ByDraws:
+def by_als(matrix: sp.csr_array, labels: F32, groups: I32, recipe: Recipe, seed: int, threads: Threads) -> OneMachine:
     """Find the machine of least squares."""
     relations = observations(matrix, groups)
     found = descend(
         relations, labels, rank=recipe.rank, n_iterations=recipe.n_iterations, reg=recipe.reg, linear_reg=recipe.reg_linear / recipe.reg,
         rng=np.random.default_rng(seed), executor=threads,
     )  # fmt: skip
-    return ByDraws(_as_draw(found), groups)
-
-
-def _as_draw(found: Factors) -> Posterior:
-    one = np.ones(1)
-    return Posterior(np.array([found.bias]), found.linear[None], found.factors[None], one * np.inf, np.zeros((1, 0)))
+    return OneMachine(Machine(found.bias, found.linear, found.factors, groups))
