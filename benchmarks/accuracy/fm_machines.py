@@ -11,6 +11,7 @@ from recvec.contract import Cost, DataShape, DotModel, Method, Runtime, State, T
 from recvec.data.dataset import Dataset
 from recvec.data.features import FeatureTable
 from recvec.kernels.fm_blocks import Block, Factors
+from recvec.kernels.fm_softmax import Softmax, solve_softmax
 from recvec.kernels.fm_whole import WholeLoss, solve_whole
 from recvec.models.popularity import Everyone
 
@@ -95,6 +96,35 @@ class Whole(Machine):
         executor = training.runtime.executor
         return solve_whole(
             users, items, pairs, rank=self.embedding_dim, loss=loss, n_epochs=self.epochs, rng=training.rng, executor=executor
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picked(Machine):
+    """By softmax over shared negatives."""
+
+    name: ClassVar[str] = "fm, softmax"
+
+    steps: int = param(150, "steps of Adam", low=1)
+    learning_rate: float = param(0.03, "length of the first step", low=0.0)
+    n_negatives: int = param(1024, "items in the log-sum-exp of a step", low=1)
+    reg: float = param(0.03, "regularization of ids", low=0.0)
+    shared_reg: float = param(1.0, "regularization of attributes", low=0.0)
+    cold_weight: float = param(0.0, "weight of the loss without ids", low=0.0)
+
+    def learned(self, users: Block, items: Block, pairs: sp.csr_array, training: Training) -> Factors:
+        """Learn from the blocks."""
+        return solve_softmax(
+            users,
+            items,
+            pairs,
+            rank=self.embedding_dim,
+            loss=Softmax(reg=self.reg, shared_reg=self.shared_reg, cold_weight=self.cold_weight),
+            n_negatives=self.n_negatives,
+            n_steps=self.steps,
+            learning_rate=self.learning_rate,
+            rng=training.rng,
+            executor=training.runtime.executor,
         )
 
 

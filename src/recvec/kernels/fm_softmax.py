@@ -7,14 +7,15 @@ of a user's weights::
         + reg [ sum_{ids of users} n_u |z_u|^2  +  sum_{ids of items} n_i |z_i|^2 ]
         + shared_reg [ mean n_u * sum_{shared features of users} |v_f|^2  +  likewise of items ]
 
-Linear terms are not regularized where an item has an id. Terms of users alone cancel in it, so they are 0, and so is the bias. As in
-`fm_whole` there are no products of two features of the same side, rows without interactions take no part, and `cold_weight` adds
-the loss of users without their ids.
+Linear terms are regularized like one coordinate more, so that shared features explain popularity where they can. Terms of users
+alone cancel in it, so they are 0, and so is the bias. As in `fm_whole` there are no products of two features of the same side, rows
+without interactions take no part, and `cold_weight` adds the loss of users without their ids.
 
 The log-sum-exp is needed once a user, not once a pair, because all pairs of a user share it. With `n_negatives` below the number of
 items it runs over as many of them, drawn anew for all users in each step without replacement, times the inverse of their share.
 Learning takes full steps of Adam, the step length falling to zero along a cosine. Start: vectors N(0, (0.1 / sqrt(d))^2), linear
-terms of ids the logarithm of the item's share.
+terms of ids the logarithm of the item's weights less the mean of these logarithms, so that an unseen item without attributes is an
+average one.
 
 Cost of a step: ``6 n_users n_negatives d`` operations in matrix products, an exponential for each user and negative, and ``4 nnz d``
 operations for the observed pairs.
@@ -41,7 +42,6 @@ BETAS = (0.9, 0.99)  # of Adam: full steps are hardly noisy
 EPSILON = 1e-8
 SLICE = 256  # users whose scores are there at the same time
 BLOCKS = 16  # partial gradients of the items, added in order
-_ITEM_IDS = 2  # place among the parts of the parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +227,10 @@ class SoftmaxProblem:
             view[:, : self.rank] = rng.standard_normal((len(view), self.rank), dtype=np.float32) * np.float32(0.1 / np.sqrt(self.rank))
             if has is not None:
                 view[~has] = 0
-        share = np.asarray(self.by_item.sum(axis=1), np.float64)
-        met = (share > 0) & (self.items.own != 0)
-        parts[2][met, self.rank] = np.log(share[met] / share.sum()) / self.items.own[met]
+        weight = np.asarray(self.by_item.sum(axis=1), np.float64)
+        met = (weight > 0) & (self.items.own != 0)
+        level = np.log(weight[met])
+        parts[2][met, self.rank] = (level - level.mean()) / self.items.own[met] if met.any() else 0
         return parameters
 
     def rows(self, parameters: F32, executor: Executor) -> tuple[F32, F32]:
@@ -262,12 +263,9 @@ class SoftmaxProblem:
         for side, rows, own, shared in ((self.users, of_users, views[0], views[1]), (self.items, of_items, views[2], views[3])):
             own[:] = side.own[:, None] * rows
             shared[:] = sparse_dense(narrow(sp.csr_array(side.shared.T.tocsr())), rows, executor=executor)
-        for at, (view, vectors, reg) in enumerate(zip(views, self.parts(parameters), self.regs, strict=True)):
-            kept = vectors.copy()
-            if at == _ITEM_IDS:
-                kept[:, self.rank] = 0  # linear terms
-            value += float(reg.astype(np.float64) @ np.einsum("nd,nd->n", kept.astype(np.float64), kept))
-            view[:] += 2 * reg[:, None] * kept
+        for view, vectors, reg in zip(views, self.parts(parameters), self.regs, strict=True):
+            value += float(reg.astype(np.float64) @ np.einsum("nd,nd->n", vectors.astype(np.float64), vectors))
+            view[:] += 2 * reg[:, None] * vectors
         return value, out
 
     def _normalizers(self, users: F32, drawn: F32, inverse_share: float, executor: Executor) -> tuple[float, F32, F32]:

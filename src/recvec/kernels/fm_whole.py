@@ -38,12 +38,12 @@ from recvec.errors import DivergedError, ValueRangeError
 from recvec.kernels.fm_blocks import Block, Factors
 from recvec.kernels.fm_whole_people import People, interactions_between, narrow, people_of
 from recvec.kernels.fm_whole_rows import RowLosses
-from recvec.kernels.fm_whole_side import Side, Vectors
+from recvec.kernels.fm_whole_side import Coupling, Side, Vectors
 from recvec.kernels.least_squares import FixedSide, gramian
 from recvec.types import F32, F64, Executor
 
 OnEpoch = Callable[[int, Factors], None]
-_Coupled = tuple[Side, tuple[F32, F32]]
+_Coupled = tuple[Side, Coupling]
 _PAIRS = 1 << 20  # pairs whose scores are made at a time
 
 
@@ -281,9 +281,9 @@ def _losses(
     entries: sp.csr_array, times: F32, fixed: F32, fixed_times: F32, own: F32, unobserved_weight: float, executor: Executor
 ) -> RowLosses:
     """Return the losses of rows against a fixed side (m', d) whose rows have terms `own` (m',)."""
-    weighted = fixed * np.sqrt(fixed_times)[:, None]
+    weighted = fixed if (fixed_times == 1).all() else fixed * np.sqrt(fixed_times)[:, None]
     gram = np.float32(unobserved_weight) * gramian(weighted, executor=executor)
     side = FixedSide.of(np.ascontiguousarray(fixed), gram, executor=executor)
     shift = np.float32(-unobserved_weight) * np.einsum("i,ia->a", fixed_times * own, side.turned)
-    linear = entries.data * (1 - own[entries.indices])
+    linear = entries.data * (1 - own[entries.indices]) if own.any() else entries.data
     return RowLosses(entries.indptr, entries.indices, entries.data, linear, shift, times, side)

@@ -10,6 +10,7 @@ the mean t_a over the rows, and one eigendecomposition of ``S' diag(kappa) S``, 
 all epochs. So ids and attributes, and attributes that say the same, do not wait for each other.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,10 +20,15 @@ import scipy.sparse as sp
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.factorization import sparse_dense
 from recvec.kernels.fm_whole_rows import RowLosses
-from recvec.types import F32, Executor
+from recvec.types import F32, F64, Block, Executor, Result
 
 COUPLED = 1024  # shared features up to which their preconditioner is a full matrix
 SLICE = 1024  # rows in one piece of elementwise work
+SMALL = 1 << 20  # numbers of all rows up to which the calling thread is done with them before others have begun
+
+
+Coupling = tuple[F32, F32]
+"""A basis (k, k), or only its diagonal (k,), and eigenvalues (k,), of the shared features' preconditioner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,19 +49,6 @@ class Vectors:
     def turned(self, basis: F32, executor: Executor) -> "Vectors":
         """Return them in another basis (d, d')."""
         return Vectors(_product(self.own, basis, executor), _product(self.shared, basis, executor))
-
-    def add(self, scale: float, other: "Vectors") -> None:
-        """Add a multiple of others, in place."""
-        self.own[:] += np.float32(scale) * other.own
-        self.shared[:] += np.float32(scale) * other.shared
-
-    def dot(self, other: "Vectors") -> float:
-        """Return the inner product with others, in float64, pieces in their order."""
-        total = 0.0
-        for mine, theirs in ((self.own, other.own), (self.shared, other.shared)):
-            for at in even_blocks(len(mine), SLICE):
-                total += float(np.einsum("na,na->", mine[at], theirs[at], dtype=np.float32))
-        return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +80,10 @@ class Side:
         """Rows of each shared feature, shape (k, n)."""
         return sp.csr_array(self.shared.T.tocsr())
 
-    def coupling(self, executor: Executor) -> tuple[F32, F32]:
-        """Return a basis (k, k), or only its diagonal (k,), and eigenvalues (k,) of ``S' diag(kappa) S`` over the regularization."""
+    def coupling(self, executor: Executor) -> Coupling:
+        """Return the eigendecomposition of ``S' diag(kappa) S`` over the regularization."""
         root = 1 / np.sqrt(self.shared_reg.astype(np.float64))
-        k = len(root)
-        if k > COUPLED:
+        if len(root) > COUPLED:
             square = self.by_feature.power(2) @ self.scale.astype(np.float64)
             return root.astype(np.float32), (square * root**2).astype(np.float32)
         weighted = sp.csr_array(self.shared.multiply(self.scale[:, None].astype(np.float64)))
@@ -101,16 +93,18 @@ class Side:
 
     def rows(self, vectors: Vectors, executor: Executor) -> F32:
         """Return the rows' vectors p, shape (n, d)."""
-        out = self.own[:, None] * vectors.own
         if len(vectors.shared):
-            out += sparse_dense(self.shared, vectors.shared, executor=executor)
+            out = sparse_dense(self.shared, vectors.shared, executor=executor)
+        else:
+            out = np.zeros_like(vectors.own)
+
+        def add(at: slice) -> None:
+            out[at] += self.own[at, None] * vectors.own[at]
+
+        executor.map(add, even_blocks(len(out), SLICE))
         return out
 
-    def features(self, rows: F32, executor: Executor) -> Vectors:
-        """Return what rows (n, d) give their features, weighted by the values: the transpose of `rows`."""
-        return Vectors(self.own[:, None] * rows, sparse_dense(self.by_feature, rows, executor=executor))
-
-    def improve(self, vectors: Vectors, losses: RowLosses, coupling: tuple[F32, F32], *, steps: int, executor: Executor) -> Vectors:
+    def improve(self, vectors: Vectors, losses: RowLosses, coupling: Coupling, *, steps: int, executor: Executor) -> Vectors:
         """Return better vectors by some steps of conjugate gradient.
 
         Parameters
@@ -127,68 +121,121 @@ class Side:
             Runs blocks of rows.
         """
         found = vectors.turned(losses.fixed.basis, executor)
-        solve = Preconditioner(self, losses, coupling, executor)
-        left = self._regularized(losses.residual(self.rows(found, executor), share=1, executor=executor), found, executor)
-        direction, fit = solve(left), 0.0
-        fit = left.dot(direction)
+        solver = _Solver(self, losses, coupling, executor)
+        left = solver.image(found, share=1)
+        direction, fit = solver.preconditioned(left)
         for step in range(steps):
-            image = self._regularized(losses.residual(self.rows(direction, executor), share=0, executor=executor), direction, executor)
-            curvature = -direction.dot(image)
+            image = solver.image(direction, share=0)
+            curvature = -solver.dot(direction, image)
             if not curvature > 0:  # solved, or no longer finite
                 break
-            found.add(fit / curvature, direction)
+            solver.add(found, fit / curvature, direction)
             if step == steps - 1:
                 break
-            left.add(fit / curvature, image)
-            better = solve(left)
-            before, fit = fit, left.dot(better)
-            better.add(fit / before, direction)
+            solver.add(left, fit / curvature, image)
+            before, (better, fit) = fit, solver.preconditioned(left)
+            solver.add(better, fit / before, direction)
             direction = better
         return found.turned(np.ascontiguousarray(losses.fixed.basis.T), executor)
 
-    def _regularized(self, residual: F32, vectors: Vectors, executor: Executor) -> Vectors:
-        """Return half the negative gradient of the features, from that of their rows."""
-        out = self.features(residual, executor)
-        out.own[:] -= self.own_reg[:, None] * vectors.own
-        out.shared[:] -= self.shared_reg[:, None] * vectors.shared
-        return out
+
+class _Solver:
+    """One system of all features of a side, and its preconditioner. Work on rows goes slice by slice, which stays in the caches."""
+
+    def __init__(self, side: Side, losses: RowLosses, coupling: Coupling, executor: Executor) -> None:
+        self.side, self.losses, self.coupling, self.executor = side, losses, coupling, executor
+        self.around: Executor = executor if len(side.own) * len(losses.shift) > SMALL else _Here()  # runs what is not BLAS
+        fixed, counts = losses.fixed, np.diff(losses.indptr)
+        met = np.bincount(losses.indices, minlength=len(fixed.turned)).astype(np.float32)
+        entries = self._summed(len(met), lambda at: np.einsum("i,ia->a", met[at], fixed.turned[at] ** 2))
+        self.square = (entries / max(1.0, float(met.sum(dtype=np.float64)))).astype(np.float32)  # (width,): of an average entry
+        weights = np.add.reduceat(np.append(losses.quadratic, np.float32(0)), losses.indptr[:-1]) * (counts > 0)
+        self.weights = weights.astype(np.float32)  # (n,)
+        self.inverse = np.empty((len(weights), len(losses.shift)), np.float32)  # of the systems of ids, a diagonal each
+        self.part = np.empty_like(self.inverse) if len(side.shared_reg) else self.inverse[:0]  # of a row's own that its id explains
+        level = self._summed(len(weights), self._prepare) / float(side.scale.sum(dtype=np.float64))  # t, (width,)
+        self.shrunk = np.float32(1) / (coupling[1][:, None] * level.astype(np.float32) + 1)  # (k, width)
+
+    def _prepare(self, at: slice) -> F32:
+        """Fill the diagonals of some rows; return what their forms leave to shared features, added up."""
+        losses, own, reg = self.losses, self.side.own[at, None], self.side.own_reg[at, None]
+        diagonal = losses.times[at, None] * losses.fixed.spectrum + self.weights[at, None] * self.square
+        self.inverse[at] = 1 / (own * own * diagonal + reg)
+        if not len(self.part):
+            return np.zeros(diagonal.shape[1], np.float32)
+        self.part[at] = own * diagonal * self.inverse[at]
+        left: F32 = np.einsum("na,na->a", diagonal, reg * self.inverse[at])
+        return left
+
+    def image(self, vectors: Vectors, *, share: float) -> Vectors:
+        """Return ``share (right side) - (system) vectors``."""
+        side = self.side
+        rows = self.losses.residual(side.rows(vectors, self.around), share=share, executor=self.executor)
+        shared = vectors.shared
+        if len(shared):
+            shared = sparse_dense(side.by_feature, rows, executor=self.around) - side.shared_reg[:, None] * shared
+
+        def regularize(at: slice) -> None:
+            rows[at] *= side.own[at, None]
+            rows[at] -= side.own_reg[at, None] * vectors.own[at]
+
+        self._slices(regularize)
+        return Vectors(rows, shared)
+
+    def preconditioned(self, given: Vectors) -> tuple[Vectors, float]:
+        """Return the solution of the system of average entries for a right-hand side, and its inner product with that."""
+        own, side = np.empty_like(given.own), self.side
+        shared = given.shared
+        if len(shared):
+            self._slices(lambda at: np.multiply(self.part[at], given.own[at], out=own[at]))
+            shared = self._shared(given.shared - sparse_dense(side.by_feature, own, executor=self.around))
+            sparse_dense(side.shared, shared, executor=self.around, out=own)
+
+        def solve(at: slice) -> float:
+            explained = self.part[at] * own[at] if len(shared) else np.float32(0)
+            own[at] = given.own[at] * self.inverse[at] - explained
+            return float(np.einsum("na,na->", own[at], given.own[at]))
+
+        fit = sum(self._slices(solve)) + float(np.einsum("ka,ka->", shared, given.shared, dtype=np.float64))
+        return Vectors(own, shared), fit
+
+    def add(self, to: Vectors, scale: float, other: Vectors) -> None:
+        """Add a multiple of others, in place."""
+
+        def one(at: slice) -> None:
+            to.own[at] += np.float32(scale) * other.own[at]
+
+        self._slices(one)
+        to.shared[:] += np.float32(scale) * other.shared
+
+    def dot(self, left: Vectors, right: Vectors) -> float:
+        """Return an inner product; slices are added in their order."""
+        own = sum(self._slices(lambda at: float(np.einsum("na,na->", left.own[at], right.own[at]))))
+        return own + float(np.einsum("ka,ka->", left.shared, right.shared, dtype=np.float64))
+
+    def _shared(self, given: F32) -> F32:
+        basis = self.coupling[0]
+        if basis.ndim == 1:
+            out: F32 = basis[:, None] ** 2 * given * self.shrunk
+            return out
+        return self.executor.map(lambda g: basis @ (self.shrunk * (basis.T @ g)), [given])[0]
+
+    def _slices(self, one: Callable[[slice], Result]) -> list[Result]:
+        return self.around.map(one, even_blocks(len(self.side.own), SLICE))
+
+    def _summed(self, n: int, one: Callable[[slice], F32]) -> F64:
+        return np.asarray(sum(self.around.map(one, even_blocks(n, SLICE)), np.zeros(1)))
+
+
+class _Here:
+    """Runs blocks in the calling thread."""
+
+    def map(self, fn: Callable[[Block], Result], blocks: Iterable[Block]) -> list[Result]:
+        """See `Executor.map`."""
+        return [fn(block) for block in blocks]
 
 
 def _product(rows: F32, basis: F32, executor: Executor) -> F32:
     out = np.empty((len(rows), basis.shape[1]), np.float32)
     executor.map(lambda at: np.matmul(rows[at], basis, out=out[at]), even_blocks(len(rows), SLICE))
     return out
-
-
-class Preconditioner:
-    """Solves the system whose rows have a diagonal form."""
-
-    def __init__(self, side: Side, losses: RowLosses, coupling: tuple[F32, F32], executor: Executor) -> None:
-        self.side, self.coupling, self.executor = side, coupling, executor
-        fixed, counts = losses.fixed, np.diff(losses.indptr)
-        met = np.bincount(losses.indices, minlength=len(fixed.turned)).astype(np.float32)
-        square = np.einsum("i,ia,ia->a", met, fixed.turned, fixed.turned) / max(1.0, float(met.sum()))  # (width,): of an average entry
-        weights = np.add.reduceat(np.append(losses.quadratic, np.float32(0)), losses.indptr[:-1]) * (counts > 0)
-        self.diagonal = losses.times[:, None] * fixed.spectrum + weights[:, None].astype(np.float32) * square.astype(
-            np.float32
-        )  # (n, width)
-        self.inverse = 1 / (side.own[:, None] ** 2 * self.diagonal + side.own_reg[:, None])
-        self.part = side.own[:, None] * self.diagonal * self.inverse  # (n, width)
-        remaining = (self.diagonal * side.own_reg[:, None] * self.inverse).sum(axis=0, dtype=np.float64)
-        self.level = (remaining / float(side.scale.sum(dtype=np.float64))).astype(np.float32)  # t, (width,)
-
-    def __call__(self, given: Vectors) -> Vectors:
-        """Return the solution for a right-hand side."""
-        own, shared = given.own * self.inverse, given.shared
-        if len(shared):
-            shared = self._shared(shared - sparse_dense(self.side.by_feature, self.part * given.own, executor=self.executor))
-            own -= self.part * sparse_dense(self.side.shared, shared, executor=self.executor)
-        return Vectors(own, shared)
-
-    def _shared(self, given: F32) -> F32:
-        basis, values = self.coupling
-        shrunk = 1 / (values[:, None] * self.level + 1)  # (k, width)
-        if basis.ndim == 1:
-            out: F32 = basis[:, None] ** 2 * given * shrunk
-            return out
-        return self.executor.map(lambda g: basis @ (shrunk * (basis.T @ g)), [given])[0]

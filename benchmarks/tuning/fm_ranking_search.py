@@ -2,7 +2,7 @@
 
 Of the training part of each of the five folds, validation users (or items) are held out by the same protocol with other
 seeds; every setting is fitted on the rest, and scored by the mean of recall_capped@20 and NDCG@20. The benchmark takes, for each
-fold, the setting with the best score on that fold's validation parts. Usage: python benchmarks/tuning/fm_ranking.py NAME
+fold, the setting with the best score on that fold's validation parts. Usage: python benchmarks/tuning/fm_ranking_search.py NAME
 [--grid JSON] [--folds 0,1]; settings that are in the log already are not fitted again. Data folder: RECVEC_DATA.
 """
 
@@ -23,14 +23,16 @@ from recvec.data.splits import folds
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "accuracy"))
 
-from fm_machines import Machine, Whole  # noqa: E402  of the folder beside
+from fm_machines import Machine, Picked, Whole  # noqa: E402  of the folder beside
 
 DATA = Path(os.environ.get("RECVEC_DATA", HERE.parents[2] / "shared" / "data"))
 INNER = (101, 102)  # seeds of the validation parts
 PEOPLE = "gender,age,occupation"
 PROBLEMS: dict[str, tuple[str, str, Machine]] = {
     "new-users": ("movielens-1m", "new-users", Whole(user_attributes=PEOPLE, balance=22.0, cold_weight=10.0)),
+    "new-users-softmax": ("movielens-1m", "new-users", Picked(user_attributes=PEOPLE, cold_weight=10.0)),
     "new-items": ("movielens-100k", "new-items", Whole(item_attributes="genres")),
+    "new-items-softmax": ("movielens-100k", "new-items", Picked(item_attributes="genres")),
     "new-items-ids": ("movielens-100k", "new-items", Whole()),
 }
 
