@@ -42,7 +42,7 @@ def methods(task: str) -> dict[str, Any]:
         machine = rv.FM(task="rating", embedding_dim=16, epochs=100, n_kept=50)
         factorization: Any = rv.ALSExplicit(embedding_dim=16, pattern_weight=0.0)
     else:
-        machine, factorization = rv.FM(embedding_dim=32, cold_weight=1.0), rv.ALS(embedding_dim=32)
+        machine, factorization = rv.FM(embedding_dim=32), rv.ALS(embedding_dim=32)
     return {"mf": factorization, "ids": replace(machine, use_attributes=False), "features": machine}
 
 

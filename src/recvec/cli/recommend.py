@@ -48,10 +48,8 @@ def recommend(
         lists = who.recommend_for(history=history, attributes=described, **wanted)
     else:
         lists = who.recommend(user or who.users.ids, exclude_known=not with_known, **wanted)
-    for line in unknown:
+    for line in (*unknown, *["nothing is left to recommend: every item has been met or is not allowed"] * lists.is_empty()):
         output.warn(line)
-    if not len(lists):
-        output.warn("nothing is left to recommend: every item has been met or is not allowed")
     deliver(with_titles(who, lists), out, f"{who.model.method.name}: recommended items")
 
 

@@ -108,6 +108,7 @@ class FM(Method):
         high=1e6,
         search=(1e-3, 1.0, "log"),
     )
+    item_bias: bool = param(False, "whether features of items have biases in rankings by squares; they help people without any feature")
     cold_weight: float = param(
         0.0,
         "weight of learning each row a second time without its id, for those who come without one; squares and softmax",

@@ -174,7 +174,9 @@ def squares(method: "FM", problem: Problem, training: Training) -> Learned:
     pairs = sp.coo_array((problem.targets, seen.relations.rows[:2]), shape=shape).tocsr()
     balanced = BALANCE * float(problem.targets.sum(dtype=np.float64)) / (shape[0] * shape[1])
     weight = method.unobserved_weight or balanced
-    loss = WholeLoss(unobserved_weight=weight, reg=method.reg, shared_reg=method.shared_reg, cold_weight=method.cold_weight)
+    loss = WholeLoss(
+        unobserved_weight=weight, reg=method.reg, shared_reg=method.shared_reg, linear=method.item_bias, cold_weight=method.cold_weight
+    )
 
     def whole(now: Factors) -> Machine:
         found = spread_out(problem, seen.features, np.zeros(1), now.linear[None], now.factors[None])
