@@ -59,7 +59,7 @@ CASES = [
     Case(rv.RP3Beta(embedding_dim=16), floor=0.284),
     Case(rv.ItemKNN(embedding_dim=16), floor=0.312),
     Case(rv.FM(embedding_dim=16, epochs=12), floor=0.359, overlap=0.8),
-    Case(rv.FM(embedding_dim=8, epochs=6, use_attributes=False), overlap=0.98),
+    Case(rv.FM(embedding_dim=8, epochs=6, use_attributes=False), overlap=0.95),
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", n_kept=3), learns_blocks=False, columns=24, overlap=0.3, watched=False),
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", solver="als", history="both"), learns_blocks=False, overlap=0.35),
     Case(rv.FM(embedding_dim=8, epochs=6, task="click", patience=0), learns_blocks=False, overlap=0.5, watched=False),

@@ -210,10 +210,11 @@ def softmax(method: "FM", problem: Problem, training: Training) -> Learned:
     def on_step(number: int, now: Factors, state: Mapping[str, F32]) -> None:
         end_epoch(training, number, problem, whole(now), arrays=state)
 
+    loss = Softmax(reg=method.reg, shared_reg=method.shared_reg, cold_weight=method.cold_weight)
     done, arrays = training.restore()
     state = {name: array for name, array in arrays.items() if name not in ("user_vectors", "item_vectors")}
     found = solve_softmax(
-        users, items, pairs, rank=method.embedding_dim, loss=Softmax(reg=method.reg, shared_reg=method.shared_reg, cold_weight=method.cold_weight),
+        users, items, pairs, rank=method.embedding_dim, loss=loss,
         n_steps=method.epochs, learning_rate=method.learning_rate, rng=training.rng, executor=training.runtime.executor,
         on_step=on_step, resume=state if done else None, done=done,
     )  # fmt: skip
