@@ -16,6 +16,7 @@ from recvec.kernels.fm_gibbs_posterior import Posterior
 from recvec.kernels.fm_softmax import Softmax, solve_softmax
 from recvec.kernels.fm_vectors import ITEM, USER, Machine, as_items, as_users, sums
 from recvec.kernels.fm_whole import WholeLoss, solve_whole
+from recvec.models.fm_attributes import settled
 from recvec.models.fm_history import spread_of_ids
 from recvec.models.fm_links import Draws
 from recvec.models.fm_problem import Problem
@@ -123,6 +124,7 @@ def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
     )  # fmt: skip
     machine = in_units(spread_out(problem, seen.features, found.bias, found.linear, found.factors), center, unit)
     for side in (USER, ITEM):
+        machine = settled(machine, problem, side)
         mean, variance = spread_of_ids(machine, ids_of(problem, side))
         everyone_else = int(problem.starts[side]) + problem.coders[side].n_ids
         machine = machine.with_features(everyone_else, mean[:, -1], mean[:, :-1])
