@@ -34,6 +34,7 @@ def data() -> rv.Dataset:
 
 KINDS = {
     "gibbs": rv.FM(task="rating", history="both", **QUICK),
+    "gibbs, pairs within": rv.FM(task="rating", pairs_within=True, **QUICK),
     "ordered": rv.FM(task="rating", solver="ordered", **QUICK),
     "als": rv.FM(task="rating", solver="als", **QUICK),
     "clicks": rv.FM(task="click", **QUICK),

@@ -108,6 +108,9 @@ class FM(Method):
         high=1e6,
         search=(1e-3, 1.0, "log"),
     )
+    pairs_within: bool = param(
+        False, "whether two features of the same user, item or context meet, for gibbs, ordered, probit and als; gradient always lets them"
+    )
     item_bias: bool = param(False, "whether features of items have biases in rankings by squares; they help people without any feature")
     cold_weight: float = param(
         0.0,

@@ -112,17 +112,20 @@ def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
     targets, center, unit, levels = standard(problem.targets, likelihood)
     seen = occurring(problem)
 
+    def whole(bias: Array, linear: F32, factors: F32) -> Machine:
+        found = in_units(spread_out(problem, seen.features, bias, linear, factors), center, unit)
+        return replace(found, within=method.pairs_within)
+
     def on_iteration(number: int, now: Factors) -> None:
         if number > done:
-            machine = spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None])
-            end_epoch(training, number, problem, in_units(machine, center, unit))
+            end_epoch(training, number, problem, whole(np.array([now.bias]), now.linear[None], now.factors[None]))
 
     done = training.replayed()
     found = draw(
         seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, n_kept=min(method.n_kept, method.epochs),
-        rng=training.rng, executor=training.runtime.executor, likelihood=likelihood, on_iteration=on_iteration,
+        rng=training.rng, executor=training.runtime.executor, likelihood=likelihood, pairs_within=method.pairs_within, on_iteration=on_iteration,
     )  # fmt: skip
-    machine = in_units(spread_out(problem, seen.features, found.bias, found.linear, found.factors), center, unit)
+    machine = whole(found.bias, found.linear, found.factors)
     for side in (USER, ITEM):
         machine = settled(machine, problem, side)
         mean, variance = spread_of_ids(machine, ids_of(problem, side))
@@ -152,7 +155,8 @@ def als(method: "FM", problem: Problem, training: Training) -> Learned:
     seen = occurring(problem)
 
     def whole(now: Factors) -> Machine:
-        return in_units(spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None]), center, unit)
+        found = spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None])
+        return replace(in_units(found, center, unit), within=method.pairs_within)
 
     def on_iteration(number: int, now: Factors) -> None:
         if number > done:
@@ -160,7 +164,7 @@ def als(method: "FM", problem: Problem, training: Training) -> Learned:
 
     done = training.replayed()
     found = descend(
-        seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, reg=method.reg,
+        seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, reg=method.reg, pairs_within=method.pairs_within,
         rng=training.rng, executor=training.runtime.executor, on_iteration=on_iteration,
     )  # fmt: skip
     reg = np.full((1, method.embedding_dim + 1), method.reg / unit, np.float32)  # factors are longer by the root of the unit
