@@ -123,7 +123,8 @@ def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
     done = training.replayed()
     found = draw(
         seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, n_kept=min(method.n_kept, method.epochs),
-        rng=training.rng, executor=training.runtime.executor, likelihood=likelihood, pairs_within=method.pairs_within, on_iteration=on_iteration,
+        rng=training.rng, executor=training.runtime.executor, likelihood=likelihood,
+        pairs_within=method.pairs_within, on_iteration=on_iteration,
     )  # fmt: skip
     machine = whole(found.bias, found.linear, found.factors)
     for side in (USER, ITEM):
