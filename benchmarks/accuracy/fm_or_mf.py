@@ -94,11 +94,12 @@ def tables(lines: list[dict[str, Any]]) -> str:
     out = []
     rows = [("random", share) for share in SHARES] + [("new-users", 1.0), ("new-items", 1.0)]
     for task, what in TASKS.items():
-        heads = [f"{label}: {kind}" for label in SETS.values() for kind in KINDS.values()]
+        measured = [name for name in SETS if any(line["data"] == name for line in lines)]
+        heads = [f"{SETS[name]}: {kind}" for name in measured for kind in KINDS.values()]
         out += [f"{what}:", "", f"| test part | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
         for protocol, share in rows:
             cells = []
-            for name in SETS:
+            for name in measured:
                 found = {line["kind"]: line["mean"] for line in lines if _is(line, name, task, protocol, share)}
                 best = (min if task == "rating" else max)(found.values(), default=None)
                 words = {kind: f"{value:.4f}".lstrip("0") for kind, value in found.items()}
