@@ -141,7 +141,7 @@ def test_public_names_are_those_listed() -> None:
 def test_importing_everything_leaves_no_trace(tmp_path: Path) -> None:
     modules = ", ".join(module_name(p) for p in FILES)
     code = (
-        "import os, random, numba, polars, rich.progress, safetensors.numpy, scipy.linalg, threadpoolctl, typer; "  # their own affair
+        "import os, random, numba, polars, rich.progress, safetensors.numpy, scipy.linalg, sklearn, threadpoolctl, typer; "  # their own affair
         "import numpy as np; before = (random.getstate(), np.random.get_state()[1].sum(), dict(os.environ)); "
         f"import {modules}; after = (random.getstate(), np.random.get_state()[1].sum(), dict(os.environ)); print(before == after)"
     )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
     from recvec.models.ease import EASE
+    from recvec.models.fm import FM
     from recvec.models.item_knn import ItemKNN
     from recvec.models.popularity import Popularity
     from recvec.models.random import Random
@@ -46,6 +47,7 @@ _WHERE = {
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
+    "FM": "recvec.models.fm",
     "InputError": "recvec.errors",
     "ItemKNN": "recvec.models.item_knn",
     "Popularity": "recvec.models.popularity",
@@ -76,6 +78,7 @@ __all__ = [
     "ALS",
     "BPR",
     "EASE",
+    "FM",
     "SVD",
     "WARP",
     "ALSExplicit",

@@ -167,7 +167,7 @@ RECOMMEND = ("recommend", "als")
     [
         ((*RECOMMEND, "--item", "i5"), "--item goes with --audience, which lists users for it; for items like it use 'recvec similar --item'"),
         ((*RECOMMEND, "--audience"), "--audience needs --item ID, the item whose users are wanted"),
-        ((*RECOMMEND, "--item", "i5", "--audience", "--user", "u7"), "recommend takes one of --user ID, --all, --history ID or --item ID --audience; give"),
+        ((*RECOMMEND, "--item", "i5", "--audience", "--user", "u7"), "recommend takes one of --user ID, --all, --history ID (--attribute NAME=VALUE) or --item ID --audience; give"),
         ((*RECOMMEND, "--item", "i5", "--audience", "--diversity", "1"), "--audience lists users; --candidates, --deny and --diversity are for lists"),
         ((*RECOMMEND, "--item", "i5", "--audience", "--deny", "drop.csv"), "--audience lists users; --candidates, --deny and"),
         ((*RECOMMEND, "--item", "xx", "--audience"), "item 'xx' is not among the 90 items"),

@@ -68,7 +68,9 @@ def evaluate(
     content = {**record(fits.first, fits.seconds / fits.n, seed, runtime), "left_out": left_out(data)}
     if save is not None:
         rv.save(rv.Recommender(fits.first, splits[0].train, runtime=runtime), save, metrics=result.metrics)
-    _deliver(result, content, json_file, rv.placebo(recipe, splits, result, seed=seed, **how) if placebo else None, left_out_lines(data))
+    content["notes"] = [*fits.first.notes]
+    beside = (*left_out_lines(data), *fits.first.notes)
+    _deliver(result, content, json_file, rv.placebo(recipe, splits, result, seed=seed, **how) if placebo else None, beside)
 
 
 def _data(tables: Tables, interactions: Path, save: Path | None, *, with_attributes: bool) -> rv.Dataset:

@@ -10,22 +10,29 @@ from recvec.cli import options, output
 from recvec.cli.recommend import deliver, with_titles
 from recvec.contract import checked_k
 
+NAMED = 5  # parts with a name that are shown beside k: biases, means
+
 
 def explain(
     folder: options.ModelFolder,
     item: Annotated[str, typer.Option("--item", help="Item whose score is explained.")],
     user: Annotated[str | None, typer.Option("--user", help="Known user.")] = None,
     history: Annotated[list[str] | None, typer.Option("--history", help="Item that a new person liked; repeatable.")] = None,
-    k: Annotated[int, typer.Option("--k", max=options.LONGEST, help="Items of the history to show, the largest parts first.")] = 10,
+    context: options.Circumstances = None,
+    k: Annotated[
+        int, typer.Option("--k", max=options.LONGEST, help="Items of the history, and features, to show: the largest first.")
+    ] = 10,
     out: options.OutFile = None,
 ) -> None:
-    """Show what a score is made of: what the items of the history add to it, the largest first, and the sum."""
+    """Show what a score is made of: what features or items of the history add to it, the largest first, and the sum."""
     if (user is None) == (not history):
         raise rv.InputError("explain takes either --user ID or --history ID; give exactly one kind")
-    k = checked_k(k)
+    if history and context:
+        raise rv.InputError("--context goes with --user here; leave one of --history and --context out")
+    k, mood = checked_k(k), options.pairs(context, "--context", "weekday=sunday", rv.InputError)
     output.check_frame_file(out)
     who = rv.load(folder)
-    parts = who.explain(user, item) if user is not None else who.explain_for(history=history, item=item)
+    parts = who.explain(user, item, context=mood or None) if user is not None else who.explain_for(history=history, item=item)
     whose = "this person" if user is None else f"user {user}"
     if (parts["item_id"].cast(pl.String) == item).any():
         output.warn(f"{whose} has met item {item} already: it is never in their list, and here it speaks for itself as well")
@@ -35,9 +42,12 @@ def explain(
 
 
 def _summed_up(parts: pl.DataFrame, k: int) -> pl.DataFrame:
-    """Return the named parts, the first `k` items, a row for the sum of the others where there are any, and one for the score."""
+    """Return the first `k` named parts and items, a row for the sum of the others where there are any, and one for the score."""
     items = parts["item_id"].is_not_null()
-    shown, others = parts.filter(~items | (items.cum_sum() <= k)), parts.filter(items & (items.cum_sum() > k))
+    largest = (
+        parts.select(pl.int_range(pl.len()).over(items)).to_series() < pl.select(pl.when(items).then(k).otherwise(k + NAMED)).to_series()
+    )
+    shown, others = parts.filter(largest), parts.filter(~largest)
     sums = [("score", parts["contribution"].sum())]
     if len(others):
         sums.insert(0, (f"{len(others):,} others", others["contribution"].sum()))

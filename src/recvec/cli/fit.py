@@ -62,7 +62,7 @@ def fit(
         say_where_it_began(checkpoint, found)
     memory = f"peak {content['peak_memory_mb']:,.0f} MB"
     output.say(f"{method}: {_sizes(data)}; fitted in {seconds:.1f} s, {memory}; saved to {out}")
-    for line in left_out_lines(data):
+    for line in (*left_out_lines(data), *model.notes):
         output.say(line)
 
 
@@ -74,7 +74,7 @@ def _read(tables: Tables, interactions: Path) -> tuple[rv.Dataset, float]:
 
 def _learned(data: rv.Dataset, model: Model) -> dict[str, Json]:
     sizes: dict[str, Json] = {"n_users": data.n_users, "n_items": data.n_items, "n_interactions": len(data.interactions)}
-    return {**sizes, "left_out": left_out(data), "curve": [dict(point) for point in model.curve]}
+    return {**sizes, "left_out": left_out(data), "notes": [*model.notes], "curve": [dict(point) for point in model.curve]}
 
 
 def _sizes(data: rv.Dataset) -> str:

@@ -58,7 +58,16 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", callback=config.merge, help="Hyper-parameter as name=value; repeatable."),
 ]
-Task = Annotated[str | None, typer.Option("--task", help="ranking or rating; ranking by default, where the method does that.")]
+Task = Annotated[str | None, typer.Option("--task", help="ranking, rating or click; ranking by default, where the method does that.")]
+Attributes = Annotated[
+    list[str] | None, typer.Option("--attribute", metavar="NAME=VALUE", help="Attribute of a new person, such as age=25; repeatable.")
+]
+Circumstances = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context", metavar="NAME=VALUE", help="Context of the request, such as weekday=sunday, for models that use it; repeatable."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 ThreadCount = Annotated[int | None, typer.Option("--threads", help="Threads; all cores by default.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or mps, for methods that use torch.")]
@@ -86,6 +95,22 @@ def pairs(
         if name in found:
             raise error(f"{option} names '{name}' more than once; give it once")
         found[name] = value.strip()
+    return found
+
+
+def attributes(given: list[str] | None) -> dict[str, object]:
+    """Turn ``name=value`` words into attributes of a person; a name given several times has a list of values.
+
+    Raises
+    ------
+    InputError
+        For a word without ``=``.
+    """
+    found: dict[str, object] = {}
+    for word in given or []:
+        for name, value in pairs([word], "--attribute", "age=25", InputError).items():
+            before = found.get(name)
+            found[name] = value if before is None else [*(before if isinstance(before, list) else [before]), value]
     return found
 
 

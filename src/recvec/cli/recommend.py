@@ -8,6 +8,7 @@ import typer
 
 import recvec as rv
 from recvec.cli import limits, options, output
+from recvec.errors import InputError
 from recvec.kernels.diversity import check_diversity
 
 
@@ -16,6 +17,8 @@ def recommend(
     user: Annotated[list[str] | None, typer.Option("--user", help="Known user; repeatable.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All users of the model.")] = False,
     history: Annotated[list[str] | None, typer.Option("--history", help="Item that a new person liked; repeatable.")] = None,
+    attribute: options.Attributes = None,
+    context: options.Circumstances = None,
     with_known: Annotated[bool, typer.Option("--with-known", help="Do not leave out what users have met.")] = False,
     item: Annotated[str | None, typer.Option("--item", help="Item whose audience is wanted; with --audience.")] = None,
     audience: Annotated[bool, typer.Option("--audience", help="The best users for --item, without those who have met it.")] = False,
@@ -28,29 +31,33 @@ def recommend(
     threads: options.ThreadCount = None,
     out: options.OutFile = None,
 ) -> None:
-    """Recommend items to known users or to a new person by the items that they liked, or find the best users for an item."""
-    if sum(map(bool, (user, everyone, history, audience or item is not None))) != 1:
-        raise rv.InputError("recommend takes one of --user ID, --all, --history ID or --item ID --audience; give exactly one kind")
+    """Recommend items to known users or to a new person by what they liked and what they are, or find the best users for an item."""
+    _check_one_kind(user, everyone, history or attribute, audience or item is not None)
+    mood, described = options.pairs(context, "--context", "weekday=sunday", InputError), options.attributes(attribute)
     output.check_frame_file(out)
     check_diversity(diversity)
     if audience or item is not None:
-        _check_audience(item, audience, limited=bool(candidates or deny or diversity))
+        _check_audience(item, audience, limited=bool(candidates or deny or diversity or context))
         who = _loaded(folder, threads)
         deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for item {item}")
         return
-    tables = limits.read(candidates, deny, known_users=not history)
     who = _loaded(folder, threads)
-    found, unknown = limits.known(who, tables)
-    wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, **found}
-    if history:
-        lists = who.recommend_for(history=history, **wanted)
+    found, unknown = limits.known(who, limits.read(candidates, deny, known_users=not (history or attribute)))
+    wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, "context": mood or None, **found}
+    if history or attribute:
+        lists = who.recommend_for(history=history, attributes=described, **wanted)
     else:
         lists = who.recommend(user or who.users.ids, exclude_known=not with_known, **wanted)
-    for line in unknown:
+    for line in (*unknown, *["nothing is left to recommend: every item has been met or is not allowed"] * lists.is_empty()):
         output.warn(line)
-    if not len(lists):
-        output.warn("nothing is left to recommend: every item has been met or is not allowed")
     deliver(with_titles(who, lists), out, f"{who.model.method.name}: recommended items")
+
+
+def _check_one_kind(*given: object) -> None:
+    if sum(map(bool, given)) != 1:
+        raise rv.InputError(
+            "recommend takes one of --user ID, --all, --history ID (--attribute NAME=VALUE) or --item ID --audience; give exactly one kind"
+        )
 
 
 def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
@@ -59,7 +66,9 @@ def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
     if not audience:
         raise rv.InputError("--item goes with --audience, which lists users for it; for items like it use 'recvec similar --item'")
     if limited:
-        raise rv.InputError("--audience lists users; --candidates, --deny and --diversity are for lists of items; leave them out")
+        raise rv.InputError(
+            "--audience lists users; --candidates, --deny and --diversity are for lists of items, and so is --context; leave them out"
+        )
 
 
 def _audience(who: rv.Recommender, item: str, k: int) -> pl.DataFrame:

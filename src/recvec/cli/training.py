@@ -32,7 +32,7 @@ def timed_fit(
     announce(recipe, data, runtime)
     started = time.perf_counter()
     ends: list[float] = []
-    with output.progress(f"fitting {recipe.name}", getattr(recipe, "epochs", 1)) as show:
+    with output.progress(f"fitting {recipe.name}", getattr(recipe, "n_epochs", getattr(recipe, "epochs", 1))) as show:
 
         def on_epoch(epoch: int, values: Mapping[str, float]) -> None:
             ends.append(time.perf_counter())

@@ -1,5 +1,6 @@
-"""Fold-in by a sparse product, for methods whose query is a weighted sum of one vector per item."""
+"""How a model answers for people and items outside its training table, and the plainest way: a weighted sum over a history."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -7,12 +8,101 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from recvec.contract.model import FoldIn
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
 from recvec.errors import NotSupportedError
 from recvec.kernels.factorization import sparse_dense
-from recvec.types import F32, Array
+from recvec.types import F32, Array, Json
+
+Parts = tuple[Mapping[str, float], F32]
+"""What a score is made of: parts with a name, and what each item of a history adds."""
+
+
+class FoldIn(ABC):
+    """How a method answers for people and items that were not in its training table.
+
+    A method composes its `DotModel` or `PairModel` with one of these. Every answer is computed in numpy
+    from arrays, so that a saved model recommends without what it was trained with.
+    """
+
+    @abstractmethod
+    def queries(self, histories: Histories | None, features: pl.DataFrame | None) -> F32:
+        """Return one query vector per person, shape (B, d + n_extra).
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method has no answer for what is given; the message says what it takes.
+        """
+
+    @abstractmethod
+    def item_queries(self, features: pl.DataFrame) -> F32:
+        """Return vectors of new items, shape (B, d + n_extra).
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method knows items by their interactions only.
+        """
+
+    @abstractmethod
+    def parts(self, history: Histories, vector: F32) -> Parts:
+        """Return what the score of an item is made of.
+
+        Parameters
+        ----------
+        history : Histories
+            Of one person.
+        vector : F32, shape (d + n_extra,)
+            Of the item.
+
+        Returns
+        -------
+        named : mapping of str to float
+            Parts that belong to no item of the history.
+        contributions : F32, shape (n,)
+            Of each item of the history.
+
+        Raises
+        ------
+        NotSupportedError
+            Where the score is no sum over the history.
+        """
+
+    answers_attributes = False  # whether people may be described by attributes
+    uses_context = False
+
+    def in_context(self, queries: F32, context: pl.DataFrame) -> F32:
+        """Return the queries (B, d + n_extra), each in its row of the context, or all in the one row; only where `uses_context`."""
+        raise NotImplementedError
+
+    def reasons(self, user: int, history: Histories, query: F32, item: int, vector: F32, context: pl.DataFrame | None) -> Parts | None:
+        """Return as `parts` does, of a known user, where more is known of people than their history; else None.
+
+        Parameters
+        ----------
+        user, item : int
+            Rows.
+        history : Histories
+            What the user met in training.
+        query, vector : F32, shape (d + n_extra,)
+            Of the user, without the context, and of the item.
+        context : polars.DataFrame, optional
+            One row.
+        """
+        return None
+
+    def attribute_vectors(self, column: str) -> tuple[list[str], F32] | None:
+        """Return the levels of an attribute and their vectors, shape (n, d + n_extra); None where there are none."""
+        return None
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Return what must be saved beside the vectors to build this again."""
+        return {}
+
+    def meta(self) -> Mapping[str, Json]:
+        """Return what must be saved and is no array."""
+        return {}
 
 
 def needs_history(name: str, histories: Histories | None) -> Histories:

@@ -149,8 +149,9 @@ class ItemModel(Model):
         allowed = None if users is None else checked_rows(users, self.n_users, "user")
         return ranked_users(np.array(scores).reshape(-1, self.n_users), checked_k(k), exclude, allowed, runtime)
 
-    def explain(self, history: Histories, item: int) -> Explanation:
+    def explain(self, history: Histories, item: int, *, user: int | None = None, context: pl.DataFrame | None = None) -> Explanation:
         """See `Model.explain`."""
+        refuse_context(self.method, context)
         person = checked_history(history, self.n_items)
         row = checked_rows(np.asarray(item), self.n_items, "item")[0]
         contributions = person.weights * self._influences(row)[person.items]

@@ -114,8 +114,19 @@ class Training:
         self.curve.extend(meta["curve"])
         return int(meta["epoch"]), self.resume.arrays
 
-    def end_epoch(self, epoch: int, users: F32, items: F32, **values: float) -> None:
-        """Measure, tell and checkpoint after epoch number `epoch` (the first is 1)."""
+    def replayed(self) -> int:
+        """Return how many epochs a resumed fit must do again without a word: for methods whose checkpoints are not all they need.
+
+        The generator stays where a fit begins, so that the epochs are the same to the bit.
+        """
+        if self.resume is None:
+            return 0
+        meta: Any = self.resume.meta
+        self.curve.extend(meta["curve"])
+        return int(meta["epoch"])
+
+    def end_epoch(self, epoch: int, users: F32, items: F32, *, arrays: Mapping[str, F32] | None = None, **values: float) -> None:
+        """Measure, tell and checkpoint after epoch number `epoch` (the first is 1); `arrays` are kept beside the vectors."""
         if self.monitor is not None:
             values["monitor"] = float(self.monitor(users, items))
         self.curve.append({"epoch": epoch, **values})
@@ -124,7 +135,8 @@ class Training:
         if self.checkpoint is not None:
             meta: dict[str, Json] = {**self.identity, "kind": "checkpoint", "epoch": epoch}
             meta |= {"rng": self.rng.bit_generator.state, "curve": [dict(p) for p in self.curve]}  # type: ignore[dict-item]
-            self.checkpoint(State({"user_vectors": users.copy(), "item_vectors": items.copy()}, meta))
+            more = {name: array.copy() for name, array in (arrays or {}).items()}
+            self.checkpoint(State({"user_vectors": users.copy(), "item_vectors": items.copy(), **more}, meta))
 
 
 @dataclass(frozen=True, kw_only=True)

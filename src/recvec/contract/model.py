@@ -77,62 +77,6 @@ class Explanation:
     contributions: F32
 
 
-class FoldIn(ABC):
-    """How a method answers for people and items that were not in its training table.
-
-    A method composes its `DotModel` or `PairModel` with one of these. Every answer is computed in numpy
-    from arrays, so that a saved model recommends without what it was trained with.
-    """
-
-    @abstractmethod
-    def queries(self, histories: Histories | None, features: pl.DataFrame | None) -> F32:
-        """Return one query vector per person, shape (B, d + n_extra).
-
-        Raises
-        ------
-        NotSupportedError
-            Where the method has no answer for what is given; the message says what it takes.
-        """
-
-    @abstractmethod
-    def item_queries(self, features: pl.DataFrame) -> F32:
-        """Return vectors of new items, shape (B, d + n_extra).
-
-        Raises
-        ------
-        NotSupportedError
-            Where the method knows items by their interactions only.
-        """
-
-    @abstractmethod
-    def parts(self, history: Histories, vector: F32) -> tuple[Mapping[str, float], F32]:
-        """Return what the score of an item is made of.
-
-        Parameters
-        ----------
-        history : Histories
-            Of one person.
-        vector : F32, shape (d + n_extra,)
-            Of the item.
-
-        Returns
-        -------
-        named : mapping of str to float
-            Parts that belong to no item of the history.
-        contributions : F32, shape (n,)
-            Of each item of the history.
-
-        Raises
-        ------
-        NotSupportedError
-            Where the score is no sum over the history.
-        """
-
-    def arrays(self) -> Mapping[str, Array]:
-        """Return what must be saved beside the vectors to build this again."""
-        return {}
-
-
 class Model(ABC):
     """A fitted, frozen result. It knows row numbers only; ids live in `Recommender`."""
 
@@ -141,6 +85,9 @@ class Model(ABC):
     item_vectors: F32
     n_extra: int
     curve: tuple[Mapping[str, float], ...]
+    notes: tuple[str, ...] = ()  # what a person should know of the data as the method read them, a line each
+    answers_attributes = False  # whether `queries` answers for people who are described by attributes
+    uses_context = False  # whether queries and predictions may be given a context
 
     @property
     def n_users(self) -> int:
@@ -170,9 +117,9 @@ class Model(ABC):
         histories : Histories, optional
             Histories of people who need not be known.
         features : polars.DataFrame, optional
-            Attributes of people, one row each.
+            Attributes of people, one row each; with histories, of the same people.
         context : polars.DataFrame, optional
-            Context of the request, one row each, for methods that use it.
+            Context of the request, for methods that use it: one row each, or one row for all.
 
         Raises
         ------
@@ -245,10 +192,11 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def explain(self, history: Histories, item: int) -> Explanation:
+    def explain(self, history: Histories, item: int, *, user: int | None = None, context: pl.DataFrame | None = None) -> Explanation:
         """Return the parts of the score of an item for a person with this history.
 
-        For a known user give the training history: folded in, it is the stored user again.
+        For a known user give the training history: folded in, it is the stored user again. A model that knows more of
+        people than their history explains a `user` by that too.
 
         Parameters
         ----------
@@ -256,6 +204,10 @@ class Model(ABC):
             Of one person.
         item : int
             Item row.
+        user : int, optional
+            Row of the person, if known.
+        context : polars.DataFrame, optional
+            One row, for methods that use context.
 
         Raises
         ------
@@ -266,6 +218,17 @@ class Model(ABC):
     @abstractmethod
     def state(self) -> State:
         """Return arrays and JSON from which the method's `restore` builds the same model, to the bit."""
+
+    def attribute_vectors(self, column: str) -> tuple[list[str], F32]:
+        """Return the levels of an attribute and their vectors, shape (n, d + n_extra).
+
+        Raises
+        ------
+        NotSupportedError
+            Where the method has no vectors of attributes.
+        """
+        name = self.method.name
+        raise NotSupportedError(f"{name} has no vectors of the values of '{column}'; use user_embeddings or item_embeddings")
 
     def similar_items(self, items: Array, k: int = 10, *, metric: Metric = "cosine", runtime: Runtime | None = None) -> Ranked:
         """Return the `k` nearest other items of each item row, by item vectors without their extra columns."""

@@ -9,9 +9,9 @@ import polars as pl
 
 from recvec.contract.blocks import ROWS_PER_BLOCK, ranked_in_blocks, ranked_users
 from recvec.contract.dot import DotModel
+from recvec.contract.fold_in import FoldIn
 from recvec.contract.model import (
     Explanation,
-    FoldIn,
     Model,
     Ranked,
     State,
@@ -121,7 +121,7 @@ class PairModel(Model):
         scores = [self.scores(self.user_vectors[block], wanted) for block in blocks]  # (b, B) each
         return ranked_users(np.concatenate(scores).T, checked_k(k), exclude, allowed, runtime)
 
-    def explain(self, history: Histories, item: int) -> Explanation:
+    def explain(self, history: Histories, item: int, *, user: int | None = None, context: pl.DataFrame | None = None) -> Explanation:
         """See `Model.explain`."""
         raise NotSupportedError(f"{self.method.name} scores by a network, which has no parts that add up; use a DotModel such as als")
 

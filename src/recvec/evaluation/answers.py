@@ -8,6 +8,7 @@ import numpy as np
 
 from recvec.contract import Model, Ranked, Runtime
 from recvec.data.histories import Histories
+from recvec.data.interactions import Interactions
 from recvec.data.splits import Split
 from recvec.errors import InputError
 from recvec.kernels.diversity import mmr, pool_size
@@ -114,14 +115,17 @@ class Answers:
             raise InputError(f"the callable gave scores of shape {scores.shape}; allowed: {(len(users), n_items)}")
         return scores
 
-    def predictions(self, users: I32, items: I32) -> F32:
-        """Return one value a pair on the task's scale; NaN for pairs of which the model knows only one side or none."""
+    def predictions(self, rows: Interactions) -> F32:
+        """Return one value a row on the task's scale, in its context; NaN for pairs of which the model knows only one side or none."""
+        users, items = rows.users, rows.items
         if self.split.folded is not None:
             raise InputError("protocol strong is for rankings: predictions of folded-in people are not there; use another protocol")
         if isinstance(self.competitor, Model):
             known = (users < self.competitor.n_users) & (items < self.competitor.n_items)
             values = np.full(len(users), np.nan, np.float32)
-            values[known] = self.competitor.predict(users[known], items[known])
+            context = rows.context if self.competitor.uses_context else None
+            told = None if context is None else context.take(known).frame
+            values[known] = self.competitor.predict(users[known], items[known], context=told)
             return values
         order = np.argsort(users, kind="stable")
         people, first = np.unique(users[order], return_index=True)

@@ -52,7 +52,7 @@ def measure_clicks(answers: Answers) -> Measured:
 
 def _predicted(answers: Answers, usual: float) -> F64:
     test = answers.split.test
-    values = answers.predictions(test.users, test.items).astype(np.float64)
+    values = answers.predictions(test).astype(np.float64)
     return np.where(np.isnan(values), usual, values)
 
 

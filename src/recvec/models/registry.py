@@ -16,6 +16,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "als-explicit": ("recvec.models.als_explicit", "ALSExplicit"),
     "bpr": ("recvec.models.bpr", "BPR"),
     "warp": ("recvec.models.warp", "WARP"),
+    "fm": ("recvec.models.fm", "FM"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),

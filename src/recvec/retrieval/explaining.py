@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 
 from recvec.contract import Explanation, Model
 from recvec.data.histories import Histories
@@ -11,7 +12,7 @@ CHANGED = "not from the history"
 _ROUNDING = 1e-4  # of all parts, that float32 may lose
 
 
-def explain_known(model: Model, user: int, history: Histories, item: int) -> Explanation:
+def explain_known(model: Model, user: int, history: Histories, item: int, context: pl.DataFrame | None = None) -> Explanation:
     """Explain a stored score by the training history, and by the part of it that the history does not give.
 
     That part is there where the stored vector is not what the history gives when it is folded in: a model
@@ -25,11 +26,13 @@ def explain_known(model: Model, user: int, history: Histories, item: int) -> Exp
         Rows.
     history : Histories
         The user's own, one row.
+    context : polars.DataFrame, optional
+        One row, for models that use it.
     """
-    found = model.explain(history, item)
-    wanted = np.array([item])
-    stored, folded = (float(model.scores(q, wanted)[0, 0]) for q in (model.queries(np.array([user])), model.queries(histories=history)))
+    found = model.explain(history, item, user=user, context=context)
+    query = model.queries(np.array([user]), context=context)
+    stored = float(model.scores(query, np.array([item]))[0, 0]) + float(getattr(model, "offset", 0.0))
     size = sum(map(abs, found.parts.values())) + float(np.abs(found.contributions).sum(dtype=np.float64))
-    if abs(stored - folded) <= _ROUNDING * size:
+    if abs(stored - found.score) <= _ROUNDING * size:
         return found
-    return replace(found, score=found.score + stored - folded, parts={**found.parts, CHANGED: stored - folded})
+    return replace(found, score=stored, parts={**found.parts, CHANGED: stored - found.score})

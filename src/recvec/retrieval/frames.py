@@ -65,7 +65,7 @@ def parts_frame(found: Explanation, route: str, items: Vocabulary) -> pl.DataFra
     return frame.filter((pl.col("contribution") != 0) | pl.col("item_id").is_null())
 
 
-def embeddings_frame(vectors: Array, vocabulary: Vocabulary) -> pl.DataFrame:
+def embeddings_frame(vectors: Array, ids: pl.Series) -> pl.DataFrame:
     """Return id and embedding (list of Float32)."""
     listed = pl.Series("embedding", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])).arr.to_list()
-    return pl.DataFrame([vocabulary.ids.alias("id"), listed])
+    return pl.DataFrame([ids.alias("id"), listed])

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from recvec.contract import Method, Model, Ranked, Runtime, checked_k
+from recvec.contract import Method, Model, Runtime, checked_k
 from recvec.data.dataset import Dataset, Value
 from recvec.data.histories import Histories
 from recvec.data.readers import Source
@@ -17,13 +16,13 @@ from recvec.errors import InputError, NotSupportedError
 from recvec.kernels.diversity import check_diversity
 from recvec.kernels.similarity import Metric
 from recvec.models.popularity import Popularity
-from recvec.retrieval.diversity import diverse_lists
 from recvec.retrieval.explaining import explain_known
 from recvec.retrieval.frames import embeddings_frame, lists_frame, one_list, parts_frame
-from recvec.retrieval.ladder import ROUTES, Ladder
-from recvec.retrieval.limits import Denials, Id, allowed_items, denials, denied_to_users, either
+from recvec.retrieval.ladder import ROUTES, Ladder, as_frame
+from recvec.retrieval.limits import Denials, Id, allowed_items, denials, denied_to_users
+from recvec.retrieval.lists import Limits, known_lists, ranked
 from recvec.retrieval.update import UpdateReport, updated
-from recvec.types import I32, Array
+from recvec.types import Array
 
 __all__ = ["ROUTES", "Recommender"]
 
@@ -122,6 +121,7 @@ class Recommender:
         deny: Denials | None = None,
         diversity: float = 0.0,
         exclude_known: bool = True,
+        context: Mapping[str, object] | None = None,
     ) -> pl.DataFrame:
         """Return the best `k` items of known users, without those in their training history.
 
@@ -142,6 +142,8 @@ class Recommender:
         exclude_known : bool
             False lets items of the training history into the lists. A model without histories needs it, and then gives
             everyone the stored list, those without history too.
+        context : mapping, optional
+            Circumstances, such as ``{"weekday": "sunday"}``, for models that use them; lists of lower rungs do not change.
 
         Returns
         -------
@@ -160,21 +162,11 @@ class Recommender:
         rows, k = self.users.rows(users), min(checked_k(k), self.train.n_items)
         denied = denials(deny)
         allowed = allowed_items(self.items, candidates, denied)
-        own = denied_to_users(self.train, denied)
         blind = self.forgotten and not exclude_known
         warm = np.ones(len(rows), bool) if blind else self.histories.lengths[rows] > 0
-        nobody = Ranked(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
-        parts = [lists_frame(nobody, "stored", rows, self.items, self.users.ids[rows])]
-        for mine in (warm, ~warm):
-            at = np.flatnonzero(mine)
-            if len(at):
-                route, model = self._ladder.known(warm=bool(warm[at[0]]))
-                exclude = self.histories.take(rows[at]) if exclude_known else Histories.empty(len(at), len(self.items))
-                if own is not None:
-                    exclude = either(exclude, own.take(rows[at]))
-                lists = self._lists(model, model.queries(rows[at]), k, exclude, allowed, diversity)
-                parts.append(lists_frame(lists, route, at, self.items, self.users.ids[rows[at]]))
-        return pl.concat(parts).sort("place", "rank").drop("place")
+        limits = Limits(k, allowed, denied_to_users(self.train, denied), diversity)
+        known = self.histories if exclude_known else None
+        return known_lists(self._ladder, rows, warm, known, limits, context, self.runtime)
 
     def recommend_for(
         self,
@@ -186,6 +178,7 @@ class Recommender:
         candidates: Iterable[Id] | None = None,
         deny: Denials | None = None,
         diversity: float = 0.0,
+        context: Mapping[str, object] | None = None,
     ) -> pl.DataFrame:
         """Return the best `k` items for a person described by a history, by attributes, or by nothing.
 
@@ -197,8 +190,8 @@ class Recommender:
             Strength (or rating, for rating models) of each item of the history; 1 by default (the mean
             rating, for rating models).
         attributes : mapping, optional
-            Attributes of the person, for the rung ``attributes``; a history goes first.
-        k, candidates, deny, diversity
+            Attributes of the person, for a model that uses them, else for the rung ``attributes``, where a history goes first.
+        k, candidates, deny, diversity, context
             As in `recommend`; denied items are those of this one person.
 
         Returns
@@ -219,8 +212,9 @@ class Recommender:
             raise InputError("deny names users, but this person is not one of them; allowed: item ids; leave user_id out")
         allowed = allowed_items(self.items, candidates, denied)
         person = self._person(history, weights)
-        route, model, queries = self._ladder.door(person, attributes)
-        lists = self._lists(model, queries, min(checked_k(k), self.train.n_items), person, allowed, diversity)
+        route, model, queries = self._ladder.door(person, attributes, context)
+        limits = Limits(min(checked_k(k), self.train.n_items), allowed, diversity=diversity)
+        lists = ranked(self.model, model, queries, person, limits, self.runtime)
         return lists_frame(lists, route, np.zeros(1, np.int32), self.items, None).drop("place")
 
     def _person(self, history: Sequence[Id] | None, weights: Sequence[float] | None) -> Histories:
@@ -231,15 +225,6 @@ class Recommender:
         given = [[self._usual_weight] * len(rows) if weights is None else list(weights)]
         return Histories.from_lists([rows], self.train.n_items, given)
 
-    def _lists(self, model: Model, queries: Any, k: int, exclude: Histories | None, allowed: I32 | None, diversity: float) -> Ranked:
-        """Return lists by score or, with diversity, re-ranked by the vectors of the model, also on the rungs below."""
-        limits: dict[str, Any] = {"exclude": exclude, "candidates": allowed, "runtime": self.runtime}
-        if diversity == 0:
-            return model.recommend(queries, k, **limits)
-        vectors = self.model.item_vectors
-        plain = vectors[:, : vectors.shape[1] - self.model.n_extra]
-        return diverse_lists(model, queries, k, diversity, vectors=plain, **limits)
-
     @property
     def _usual_weight(self) -> float:
         if self.history_value == "rating" and self.forgotten:
@@ -248,13 +233,17 @@ class Recommender:
 
     # ------------------------------------------------------------ reasons, and lists of users
 
-    def explain(self, user: Id, item: Id) -> pl.DataFrame:
-        """Return what the score of an item is made of, for a known user; the items of the history are its parts.
+    def explain(self, user: Id, item: Id, *, context: Mapping[str, object] | None = None) -> pl.DataFrame:
+        """Return what the score of an item is made of, for a known user.
+
+        The parts are the items of the history or, of a model with features, the features and their pairs.
 
         Parameters
         ----------
         user, item : id
             Of the vocabulary. The user may have met the item; then its own contribution is among the parts.
+        context : mapping, optional
+            Circumstances, for models that use them.
 
         Returns
         -------
@@ -273,7 +262,7 @@ class Recommender:
         row, wanted = self.users.rows([user]), int(self.items.rows([item])[0])
         person = self.histories.take(row)
         route, model = self._ladder.known(warm=len(person.items) > 0)
-        return parts_frame(explain_known(model, int(row[0]), person, wanted), route, self.items)
+        return parts_frame(explain_known(model, int(row[0]), person, wanted, as_frame(context)), route, self.items)
 
     def explain_for(self, *, item: Id, history: Sequence[Id] | None = None, weights: Sequence[float] | None = None) -> pl.DataFrame:
         """Return what the score of an item is made of, for a person described by a history or by nothing; see `explain`.
@@ -370,22 +359,22 @@ class Recommender:
 
     def user_embeddings(self) -> pl.DataFrame:
         """Return id and embedding (list of Float32, extra columns included) of every user."""
-        return embeddings_frame(self.model.user_vectors, self.users)
+        return embeddings_frame(self.model.user_vectors, self.users.ids)
 
     def item_embeddings(self) -> pl.DataFrame:
         """Return id and embedding (list of Float32, extra columns included) of every item."""
-        return embeddings_frame(self.model.item_vectors, self.items)
+        return embeddings_frame(self.model.item_vectors, self.items.ids)
 
     def attribute_embeddings(self, column: str) -> pl.DataFrame:
-        """Return id and embedding of every value of an attribute.
+        """Return id and embedding of every value of an attribute; a number without buckets has one, whose id is empty.
 
         Raises
         ------
         NotSupportedError
             Where the method has no vectors of attributes.
         """
-        name = self.model.method.name
-        raise NotSupportedError(f"{name} has no vectors of the values of '{column}'; use user_embeddings or item_embeddings")
+        levels, vectors = self.model.attribute_vectors(column)
+        return embeddings_frame(vectors, pl.Series(levels, dtype=pl.String))
 
     def titles(self, ids: pl.Series) -> pl.Series | None:
         """Return the titles of items, null where unknown; None without a column of titles."""
