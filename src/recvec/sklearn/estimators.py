@@ -196,7 +196,7 @@ class FMClassifier(ClassifierMixin, _Machines):
     field_weights : bool
         A learned weight for each pair of columns of a dataframe (field-weighted machine). For ``"gradient"``.
     learning_rate : float
-        For ``"gradient"``.
+        For ``"gradient"``. Where rows are few and levels many, lower it and raise `reg`.
     reg, reg_linear : float
         Regularization of factors and linear weights: ``sum of losses + reg / 2 |v|^2 + reg_linear / 2 |w|^2``, so that `reg`
         is as 1 / C of `sklearn.linear_model.LogisticRegression`. Above 0 for ``"als"``, nothing to ``"gibbs"``.
