@@ -32,7 +32,10 @@ from recvec.kernels.topk import top_k
 from recvec.types import F32
 
 EPOCHS, D, PASSES = 20, 64, 10
-OURS = (5, 10, 20, 40, 80)  # epochs
+OURS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {  # recipe: numbers of epochs, and what is not the default
+    "adaptive": ((5, 10, 20, 40, 80), {}),
+    "popularity": ((5, 10, 20, 40), {"negatives": "popularity", "learning_rate": 0.3, "user_passes": PASSES}),
+}
 PEER = {0.05: (20, 60, 150), 0.1: (20, 60, 150)}  # learning rate -> epochs
 PEER_REG = 0.01  # implicit's default
 ALIKE = rv.BPR(embedding_dim=D, epochs=EPOCHS, negatives="popularity", popularity_exponent=1.0, user_passes=PASSES)
@@ -105,11 +108,12 @@ def _quality(data: Dataset, peer: str | None, threads: int) -> dict[str, Any]:
     split = rv.split(data, "random", seed=0)
     _warm_up()
     rows = []
-    for epochs in OURS:
-        seconds, model = _fit(rv.BPR(embedding_dim=D, epochs=epochs), split.train, threads)
-        recall = _recall(model.user_vectors, model.item_vectors, split)
-        rows.append({"side": "ours", "epochs": epochs, "seconds": round(seconds, 3), "recall@20": recall})
-        print(rows[-1], flush=True)
+    for recipe, (numbers, settings) in OURS.items():
+        for epochs in numbers:
+            seconds, model = _fit(rv.BPR(embedding_dim=D, epochs=epochs, **settings), split.train, threads)
+            recall = _recall(model.user_vectors, model.item_vectors, split)
+            rows.append({"side": "ours", "recipe": recipe, "epochs": epochs, "seconds": round(seconds, 3), "recall@20": recall})
+            print(rows[-1], flush=True)
     for rate, numbers in PEER.items() if peer else ():
         for epochs in numbers:
             told = _peer(peer, split.train, epochs, threads, rate, split)

@@ -18,8 +18,8 @@ import recvec as rv
 
 SETS = ("sample", "movielens-100k", "amazon-musical-instruments-5core", "lastfm-2k", "deepcf-lastfm")
 GRIDS = {
-    "bpr": {"learning_rate": (0.05, 0.1, 0.2), "scale": (0.3, 1.0, 3.0), "mean_rank": (0.05, 0.2)},
-    "warp": {"learning_rate": (0.05, 0.1, 0.2), "scale": (0.3, 1.0, 3.0), "max_draws": (10, 50)},
+    "bpr": {"learning_rate": (0.05, 0.1, 0.2, 0.4), "scale": (0.3, 1.0, 3.0), "mean_rank": (0.03, 0.1)},
+    "warp": {"learning_rate": (0.05, 0.1, 0.2, 0.4), "scale": (0.3, 1.0, 3.0), "max_draws": (10, 50)},
 }
 REG = {"reg_user": 0.01, "reg_positive": 0.003, "reg_negative": 0.01}
 
