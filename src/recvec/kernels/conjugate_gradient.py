@@ -11,10 +11,10 @@ filtering", RecSys 2011.
 import numpy as np
 
 from recvec.kernels.compiled import compiled
-from recvec.kernels.simd import add_scaled, dot, dot4, four, load, store
+from recvec.kernels.simd import LANES, add_product, add_scaled, dot, dot4, four, load, panels, store
 from recvec.types import F32
 
-UNROLLED = 256  # widths up to here are compiled on their own, wider ones share one loop
+UNROLLED = 192  # numbers of a row that are taken as one; longer rows come panel by panel
 CACHE_BYTES = 1 << 20  # what the cache beside a core holds
 TILED_BYTES = 16 << 20  # of the fixed side: smaller than that, the last cache holds it all, and tiles only cost
 TILED_ENTRIES = 8  # fewer entries a row and tile, and moving the rows' own vectors costs more than tiles save
@@ -82,10 +82,10 @@ def _residual(chunks, spans, indices, quadratic, linear, fixed, spectrum, reg, s
     for u in range(len(x)):
         for a in range(x.shape[1]):
             out[u, a] = -(spectrum[a] + reg[u]) * x[u, a]
-    if chunks is None:  # decided while compiling
-        _add_entries_wide(spans, indices, quadratic, linear, fixed, share, x, out)
-    else:
+    if x.shape[1] == LANES * len(chunks):
         _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, out)
+    else:
+        _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, share, x, out)
     return out
 
 
@@ -117,29 +117,39 @@ def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, tot
 
 
 @compiled
-def _add_entries_wide(spans, indices, quadratic, linear, fixed, share, x, total):
-    """Do what `_add_entries` does, for vectors too long for the registers."""
+def _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, share, x, total):
+    """Do what `_add_entries` does for vectors too long for the registers, panel by panel: each is read twice, the second time near."""
+    rows, mine, out = panels(chunks, fixed), panels(chunks, x), panels(chunks, total)
+    k = len(mine) // max(1, len(x))
+    zeros, ones = np.zeros((1, LANES * len(chunks)), np.float32), np.ones((1, LANES * len(chunks)), np.float32)
+    nothing, one = load(chunks, zeros, 0), load(chunks, ones, 0)
     for t in range(len(spans) - 1):
         for u in range(len(x)):
             first, last = spans[t, u], spans[t + 1, u]
             fours = last - (last - first) % 4
             for e in range(first, fours, 4):
                 i0, i1, i2, i3 = four(indices, e)
-                y0, y1, y2, y3 = fixed[np.uint64(i0)], fixed[np.uint64(i1)], fixed[np.uint64(i2)], fixed[np.uint64(i3)]
-                s0 = s1 = s2 = s3 = np.float32(0)
-                for a in range(x.shape[1]):
-                    s0, s1, s2, s3 = s0 + x[u, a] * y0[a], s1 + x[u, a] * y1[a], s2 + x[u, a] * y2[a], s3 + x[u, a] * y3[a]
-                w0, w1 = share * linear[e] - quadratic[e] * s0, share * linear[e + 1] - quadratic[e + 1] * s1
-                w2, w3 = share * linear[e + 2] - quadratic[e + 2] * s2, share * linear[e + 3] - quadratic[e + 3] * s3
-                for a in range(x.shape[1]):
-                    total[u, a] += w0 * y0[a] + w1 * y1[a] + w2 * y2[a] + w3 * y3[a]
+                p0, p1, p2, p3 = np.int64(i0) * k, np.int64(i1) * k, np.int64(i2) * k, np.int64(i3) * k
+                s0 = s1 = s2 = s3 = nothing
+                for c in range(k):
+                    z = load(chunks, mine, u * k + c)
+                    s0, s1 = add_product(s0, z, load(chunks, rows, p0 + c)), add_product(s1, z, load(chunks, rows, p1 + c))
+                    s2, s3 = add_product(s2, z, load(chunks, rows, p2 + c)), add_product(s3, z, load(chunks, rows, p3 + c))
+                d0, d1, d2, d3 = dot4(one, s0, s1, s2, s3)
+                w0, w1 = share * linear[e] - quadratic[e] * d0, share * linear[e + 1] - quadratic[e + 1] * d1
+                w2, w3 = share * linear[e + 2] - quadratic[e + 2] * d2, share * linear[e + 3] - quadratic[e + 3] * d3
+                for c in range(k):
+                    r = load(chunks, out, u * k + c)
+                    r = add_scaled(add_scaled(r, w0, load(chunks, rows, p0 + c)), w1, load(chunks, rows, p1 + c))
+                    r = add_scaled(add_scaled(r, w2, load(chunks, rows, p2 + c)), w3, load(chunks, rows, p3 + c))
+                    store(out, u * k + c, r)
             for e in range(fours, last):
-                y, s = fixed[np.uint64(indices[e])], np.float32(0)
-                for a in range(x.shape[1]):
-                    s += x[u, a] * y[a]
-                w = share * linear[e] - quadratic[e] * s
-                for a in range(x.shape[1]):
-                    total[u, a] += w * y[a]
+                p, s = np.int64(indices[e]) * k, nothing
+                for c in range(k):
+                    s = add_product(s, load(chunks, mine, u * k + c), load(chunks, rows, p + c))
+                w = share * linear[e] - quadratic[e] * dot(one, s)
+                for c in range(k):
+                    store(out, u * k + c, add_scaled(load(chunks, out, u * k + c), w, load(chunks, rows, p + c)))
 
 
 @compiled

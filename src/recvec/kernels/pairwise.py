@@ -27,7 +27,7 @@ import numpy as np
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
 from recvec.kernels.sampling import STEP, Catalogue, high_unit, item_by_rank, item_by_share, mixed, rank_law, shuffle, stream
 from recvec.kernels.shortlist import contains
-from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, prefetch, store
+from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, panels, prefetch, store
 from recvec.kernels.strata import Deal, Positives, rounds
 from recvec.types import F32, Executor
 
@@ -296,12 +296,6 @@ def hinge_slope(gap, trials, n_items):
     if gap >= 1:
         return np.float32(0)
     return np.log(np.float32(1 + (n_items - 1) // trials)) / np.log(np.float32(n_items))
-
-
-@compiled_exactly
-def panels(chunks, matrix):
-    """Return the matrix with rows as wide as `chunks`: k of them, one after the other, are a row."""
-    return matrix.reshape((-1, LANES * len(chunks)))
 
 
 def _panel(width: int) -> int:

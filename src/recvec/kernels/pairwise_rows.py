@@ -15,10 +15,10 @@ import numpy as np
 
 from recvec.kernels.blocks import balanced_blocks
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
-from recvec.kernels.pairwise import BY_RANK, BY_SHARE, DRAWS, MINUS, TILE, VIOLATOR, Choice, Rates, hinge_slope, logistic_slope, panels
+from recvec.kernels.pairwise import BY_RANK, BY_SHARE, DRAWS, MINUS, TILE, VIOLATOR, Choice, Rates, hinge_slope, logistic_slope
 from recvec.kernels.sampling import STEP, Catalogue, below, item_by_rank, item_by_share, mixed, rank_law, stream
 from recvec.kernels.shortlist import contains
-from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, prefetch, store
+from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, panels, prefetch, store
 from recvec.kernels.strata import Positives
 from recvec.types import F32, Executor
 

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import models, register_model
 
-from recvec.kernels.compiled import REASSOCIATE
+from recvec.kernels.compiled import REASSOCIATE, compiled_exactly
 
 LANES = 16
 
@@ -192,6 +192,18 @@ def add_scaled(typing, total, weight, row):
 
 
 @intrinsic
+def add_product(typing, total, x, y):
+    """``add_product(total, x, y)``: ``total + x * y``, number by number."""
+
+    def generate(context, builder, signature, arguments):
+        totals, left, right = (unpack(builder, row) for row in arguments)
+        sums = [_multiply_add(builder, a, b, z) for z, a, b in zip(totals, left, right, strict=True)]
+        return pack(context, builder, signature.return_type, sums)
+
+    return total(total, x, y), generate
+
+
+@intrinsic
 def add_outer(typing, total, weights, first, step, row):
     """``add_outer(total, weights, first, step, row)``: vector a of `total` plus ``weights[first + a * step] * row``."""
     kind = types.Array(types.float32, 1, "C")
@@ -279,3 +291,14 @@ def dot4(typing, x, y0, y1, y2, y3):
         return pack(context, builder, signature.return_type, sums)
 
     return types.UniTuple(types.float32, 4)(x, y0, y1, y2, y3), generate
+
+
+def panel(width: int) -> tuple[int, ...]:
+    """Return `chunks` of the widest panel, up to 64 numbers, that divides a row of `width`, a multiple of `LANES`."""
+    return (0,) * next(n for n in (4, 3, 2, 1) if width % (n * LANES) == 0)
+
+
+@compiled_exactly
+def panels(chunks, matrix):
+    """Return the matrix with rows as wide as `chunks`: some of them, one after the other, are a row."""
+    return matrix.reshape((-1, LANES * len(chunks)))
