@@ -15,6 +15,7 @@ import polars as pl
 from pairwise import DATA, score
 
 import recvec as rv
+from recvec.errors import DivergedError
 
 SETS = ("sample", "movielens-100k", "amazon-musical-instruments-5core", "lastfm-2k", "deepcf-lastfm")
 GRIDS = {
@@ -53,7 +54,10 @@ def main() -> None:
             setting = dict(zip(grid, values, strict=True))
             chosen = {key: round(reg * setting["scale"], 6) for key, reg in REG.items()}
             chosen |= {key: value for key, value in setting.items() if key != "scale"}
-            values_found = score(rv.method(name, **chosen).fit(split.train), split)
+            try:
+                values_found = score(rv.method(name, **chosen).fit(split.train), split)
+            except DivergedError:
+                values_found = {"recall@20": 0.0, "ndcg@20": 0.0}
             result.setdefault(name, []).append({"data": data, **setting, **values_found})
         given.out.write_text(json.dumps(result, indent=1) + "\n")
         print(name, data, max(result[name], key=lambda row, of=data: (row["data"] == of) * row["ndcg@20"]), flush=True)

@@ -69,7 +69,9 @@ def catalogue(members: I32, share: F64, factors: tuple[F32, F32] | None = None) 
         return Catalogue(members, threshold, alias, np.empty((0, len(members)), np.int32), np.empty(0, np.float32))
     vectors, bias = factors
     columns = np.concatenate([vectors[members].T, bias[None, members]])  # (width + 1, m)
-    return Catalogue(members, threshold, alias, members[np.argsort(columns, axis=1)], columns.std(axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):  # a descent that diverges is told of at the end of its epoch
+        spread = columns.std(axis=1)
+    return Catalogue(members, threshold, alias, members[np.argsort(columns, axis=1)], spread)
 
 
 def alias_table(share: F64) -> tuple[F32, I32]:
