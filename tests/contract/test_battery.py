@@ -62,7 +62,7 @@ CASES = [
     Case(rv.FM(embedding_dim=8, epochs=6, use_attributes=False), overlap=0.95),
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", n_kept=3), learns_blocks=False, columns=24, overlap=0.3, watched=False),
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", solver="als", history="both"), learns_blocks=False, overlap=0.35),
-    Case(rv.FM(embedding_dim=8, epochs=6, task="click", patience=0), learns_blocks=False, overlap=0.5, watched=False),
+    Case(rv.FM(embedding_dim=8, epochs=6, task="click", patience=0), learns_blocks=False, overlap=0.5),
     Case(CoCounts(), learns_blocks=False, registered=False),
     Case(TinyPair(), learns_blocks=False, explains=False, registered=False),
     Case(TinyPair(n_candidates=40), learns_blocks=False, explains=False, registered=False),

@@ -1,7 +1,9 @@
 """Bayesian factorization machines and those by alternating least squares: planted parameters, exact laws, errors."""
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from recvec.kernels.fm_gibbs import Likelihood, draw
 from recvec.kernels.fm_gibbs_latent import draw_cutpoints
 from recvec.kernels.fm_gibbs_posterior import Posterior, predict
 from recvec.kernels.fm_gibbs_random import below_normal, normal_between, normal_quantile
-from recvec.types import F32, F64
+from recvec.types import F32, F64, Array
 
 ONE, TWO = Threads(1), Threads(2)
 
@@ -119,7 +121,7 @@ def test_least_squares_goes_down_and_ends_where_the_gradient_vanishes() -> None:
     x, machines = problem.stacked().toarray().astype(np.float64), []
     rng = np.random.default_rng(0)
 
-    def keep(_: int, machine: Factors) -> None:
+    def keep(_: int, machine: Factors, __: object) -> None:
         machines.append(machine)
 
     descend(problem, targets, rank=2, n_iterations=300, reg=3.0, linear_reg=0.5, rng=rng, executor=TWO, on_iteration=keep)
@@ -190,3 +192,43 @@ def test_bad_input_is_refused() -> None:
     posterior = draw(problem, targets, **given_)
     with pytest.raises(ValueRangeError, match="the blocks have 44 features; allowed: 79"):
         predict(posterior, Relations(problem.blocks[:1], problem.rows[:1]), executor=ONE)
+
+
+@pytest.mark.parametrize("likelihood", ["normal", "probit", "ordered"])
+def test_a_broken_chain_goes_on(likelihood: Likelihood) -> None:
+    """Whether the break is before the first kept draw, or between two."""
+    problem, targets, _ = planted(5, n=300, likelihood=likelihood)
+    states: list[dict[str, Array]] = []
+    generators = []
+    rng = np.random.default_rng(7)
+
+    def keep(_: int, __: Factors, state: Mapping[str, Array]) -> None:
+        states.append({name: array.copy() for name, array in state.items()})
+        generators.append(rng.bit_generator.state)
+
+    def drawn(**options: Any) -> Posterior:
+        return draw(problem, targets, rank=2, n_iterations=6, n_kept=3, executor=ONE, likelihood=likelihood, **options)
+
+    whole = drawn(rng=rng, on_iteration=keep)
+    for done in (1, 4, 6):
+        seen: list[int] = []
+        again = np.random.default_rng(0)
+        again.bit_generator.state = generators[done - 1]
+        found = drawn(rng=again, resume=states[done - 1], done=done, on_iteration=lambda n, *_, seen=seen: seen.append(n))
+        assert seen == list(range(done + 1, 7))
+        for name in ("bias", "linear", "factors", "noise", "cutpoints"):
+            assert np.array_equal(getattr(found, name), getattr(whole, name)), (done, name)
+
+
+def test_broken_least_squares_go_on() -> None:
+    problem, targets, _ = planted(5, n=300)
+    states: list[dict[str, Array]] = []
+
+    def descended(**options: Any) -> Factors:
+        return descend(problem, targets, rank=2, n_iterations=4, reg=1.0, rng=np.random.default_rng(0), executor=ONE, **options)
+
+    whole = descended(on_iteration=lambda _, __, state: states.append({name: array.copy() for name, array in state.items()}))
+    found = descended(resume=states[1], done=2)
+    assert found.bias == whole.bias
+    assert np.array_equal(found.factors, whole.factors)
+    assert np.array_equal(found.linear, whole.linear)

@@ -231,3 +231,32 @@ def test_what_cannot_be_learned_from_is_refused_in_a_line():
         learn(matrix, np.array([0, 1, 0, 1], np.float32), groups[:2], rank=2, rng=rng, executor=ONE)
     with pytest.raises(DivergedError, match=r"left the finite numbers in epoch .; lower learning_rate"), np.errstate(all="ignore"):
         learn(matrix, np.array([0, 1e30, 0, 1], np.float32), groups, rank=2, loss="squared", learning_rate=1e30, rng=rng, executor=ONE)
+
+
+@pytest.mark.parametrize(("order", "fields"), [(2, False), (3, True)])
+def test_a_broken_run_goes_on(order, fields):
+    rng = np.random.default_rng(3)
+    matrix, groups, states, machines = sparse(rng, 60, 7), np.array([0, 0, 1, 1, 1, 2, 2], np.int32), [], []
+    labels = (rng.random(60) < 0.5).astype(np.float32)
+
+    def learned(**options):
+        return learn(
+            matrix, labels, groups, rank=3, order=order, field_weights=fields, learning_rate=0.05, batch_size=16, n_epochs=5,
+            rng=np.random.default_rng(1), executor=ONE, **options,
+        )  # fmt: skip
+
+    def keep(epoch):
+        states.append({name: array.copy() for name, array in epoch.state().items()})
+        machines.append(epoch.machine())
+
+    whole = learned(on_epoch=keep)
+    for done in (2, 5):
+        seen = []
+        found = learned(resume=states[done - 1], on_epoch=lambda epoch, seen=seen: seen.append(epoch.number))
+        assert seen == list(range(done + 1, 6))
+        assert [value for value, _ in found.curve] == [value for value, _ in whole.curve]
+        for machine in (found, machines[-1]):
+            for name in ("bias", "linear", "factors", "third", "field_weights"):
+                assert np.array_equal(getattr(machine, name), getattr(whole, name)), name
+    with pytest.raises(ValueRangeError, match="cannot be resumed; leave resume out"):
+        learned(resume=states[0], valid=(matrix, labels))

@@ -246,12 +246,23 @@ def test_a_solver_without_context_says_so(data: rv.Dataset) -> None:
     assert not model.uses_context
 
 
-@pytest.mark.parametrize("solver", ["squares", "softmax"])
-def test_a_killed_fit_goes_on(data: rv.Dataset, solver: str) -> None:
-    method = rv.FM(solver=solver, **QUICK)
+@pytest.mark.parametrize("done", [1, 3, 4])
+def test_a_killed_fit_goes_on(data: rv.Dataset, model: DotModel, kind: str, done: int) -> None:
+    kept: list[State] = []
+    KINDS[kind].fit(data, checkpoint=kept.append)
+    resumed = KINDS[kind].fit(data, resume=kept[done - 1])
+    for name, array in model.state().arrays.items():
+        assert np.array_equal(array, resumed.state().arrays[name], equal_nan=True), name
+
+
+def test_a_killed_fit_that_stops_early_goes_on(data: rv.Dataset) -> None:
+    method = rv.FM(task="click", embedding_dim=4, epochs=20, patience=1, learning_rate=0.02)
     kept: list[State] = []
     whole = method.fit(data, checkpoint=kept.append)
-    assert np.array_equal(method.fit(data, resume=kept[1]).user_vectors, whole.user_vectors)
+    assert 1 < len(kept) < 20
+    resumed = method.fit(data, resume=kept[0])
+    assert np.array_equal(resumed.item_vectors, whole.item_vectors)
+    assert resumed.curve == whole.curve
 
 
 # ---------------------------------------------------------------- bad input

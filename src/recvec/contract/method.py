@@ -14,7 +14,7 @@ from recvec.data.dataset import Dataset
 from recvec.data.interactions import Interactions
 from recvec.data.memory import available_memory
 from recvec.errors import ArtifactError, InputError, NotSupportedError, ResourceError, ValueRangeError
-from recvec.types import F32, Json
+from recvec.types import F32, Array, Json
 
 Rng = int | np.random.Generator | None
 Monitor = Callable[[F32, F32], float]
@@ -114,18 +114,7 @@ class Training:
         self.curve.extend(meta["curve"])
         return int(meta["epoch"]), self.resume.arrays
 
-    def replayed(self) -> int:
-        """Return how many epochs a resumed fit must do again without a word: for methods whose checkpoints are not all they need.
-
-        The generator stays where a fit begins, so that the epochs are the same to the bit.
-        """
-        if self.resume is None:
-            return 0
-        meta: Any = self.resume.meta
-        self.curve.extend(meta["curve"])
-        return int(meta["epoch"])
-
-    def end_epoch(self, epoch: int, users: F32, items: F32, *, arrays: Mapping[str, F32] | None = None, **values: float) -> None:
+    def end_epoch(self, epoch: int, users: F32, items: F32, *, arrays: Mapping[str, Array] | None = None, **values: float) -> None:
         """Measure, tell and checkpoint after epoch number `epoch` (the first is 1); `arrays` are kept beside the vectors."""
         if self.monitor is not None:
             values["monitor"] = float(self.monitor(users, items))

@@ -10,7 +10,7 @@ filtering", RecSys 2011.
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled
+from recvec.kernels.compiled import compiled, compiled_into_callers
 from recvec.kernels.simd import LANES, add_product, add_scaled, dot, dot4, four, load, panels, store
 from recvec.types import F32
 
@@ -49,7 +49,7 @@ def improve(chunks, tile, group, indptr, indices, quadratic, linear, fixed, spec
             _advance(part, residual, direction, image, inverse, solved)
 
 
-@compiled
+@compiled_into_callers
 def _groups(indptr, size):
     """Cut the rows into groups of about `size` entries, a few entries added for the vectors of each row."""
     edges = [0]
@@ -60,7 +60,7 @@ def _groups(indptr, size):
     return edges
 
 
-@compiled
+@compiled_into_callers
 def _spans(indptr, indices, tile, m):
     """Return where the entries of each row begin in each tile: int64 (tiles + 1, b); every entry is in one span."""
     n, tiles = len(indptr) - 1, max(1, (m + tile - 1) // tile)
@@ -75,7 +75,7 @@ def _spans(indptr, indices, tile, m):
     return spans
 
 
-@compiled
+@compiled_into_callers
 def _residual(chunks, spans, indices, quadratic, linear, fixed, spectrum, reg, share, x):
     """Return ``share b - A x`` for every row, (b, width), where b is the linear part of the objective."""
     out = np.empty_like(x)
@@ -89,7 +89,7 @@ def _residual(chunks, spans, indices, quadratic, linear, fixed, spectrum, reg, s
     return out
 
 
-@compiled
+@compiled_into_callers
 def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, total):
     """Add ``sum_e (share l_e - q_e x'y_e) y_e`` to the totals, four entries at a time; all stays in registers."""
     for t in range(len(spans) - 1):
@@ -116,7 +116,7 @@ def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, tot
             store(total, u, r)
 
 
-@compiled
+@compiled_into_callers
 def _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, share, x, total):
     """Do what `_add_entries` does for vectors too long for the registers, panel by panel: each is read twice, the second time near."""
     rows, mine, out = panels(chunks, fixed), panels(chunks, x), panels(chunks, total)
@@ -152,7 +152,7 @@ def _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, sha
                     store(out, u * k + c, add_scaled(load(chunks, out, u * k + c), w, load(chunks, rows, p + c)))
 
 
-@compiled
+@compiled_into_callers
 def _precondition(spans, quadratic, spectrum, square, reg, residual):
     """Return M, one over the diagonal of A were all entries average ones; the first directions M r; when to stop.
 
@@ -172,7 +172,7 @@ def _precondition(spans, quadratic, spectrum, square, reg, residual):
     return inverse, direction, solved
 
 
-@compiled
+@compiled_into_callers
 def _advance(x, residual, direction, image, inverse, solved):
     """Take one step of conjugate gradient in every row, in place; `image` is -A p. NaN passes every test, and shows."""
     for u in range(len(x)):

@@ -16,7 +16,7 @@ import numpy as np
 
 from recvec.errors import ValueRangeError
 from recvec.kernels.blocks import even_blocks
-from recvec.kernels.compiled import compiled, compiled_exactly
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
 from recvec.types import F32, F64, I32, Executor
 
 LISTS_PER_BLOCK = 256
@@ -140,7 +140,7 @@ def _pick_lists(rows, scores, units, diversity, picked, kept):
             _come_closer(pool, best, n, closest)
 
 
-@compiled
+@compiled_into_callers
 def _come_closer(pool, best, n, closest):
     """Raise the largest cosines by those with the item that was picked."""
     last = pool[best]

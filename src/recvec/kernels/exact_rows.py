@@ -15,7 +15,7 @@ the ridge is the diagonal D, which the eigenbasis makes of all pairs.
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled
+from recvec.kernels.compiled import compiled, compiled_into_callers
 
 GATHERED = 512  # entries in one matrix product
 PANEL = 64  # rows of Z in one product of Z Z': only the lower half is wanted
@@ -40,13 +40,13 @@ def solve_exactly(indptr, indices, quadratic, linear, fixed, spectrum, reg, d, o
             solve_primal(*entries, fixed, diagonal, z[:GATHERED], system.reshape(d, d), x)
 
 
-@compiled
+@compiled_into_callers
 def has_dual(quadratic, diagonal):
     """Say whether the dual system exists: all weights and the diagonal above zero."""
     return quadratic.min() > 0 and diagonal.min() > 0
 
 
-@compiled
+@compiled_into_callers
 def solve_dual(indices, quadratic, linear, fixed, diagonal, z, system, x):
     """Add the solution to x (d,) by the system of the entries; z (n, d) and system (n, n) are room."""
     n, d = z.shape
@@ -71,7 +71,7 @@ def solve_dual(indices, quadratic, linear, fixed, diagonal, z, system, x):
         x[a] *= scale[a]
 
 
-@compiled
+@compiled_into_callers
 def solve_primal(indices, quadratic, linear, fixed, diagonal, z, system, x):
     """Add the solution to x (d,) by the system of the coordinates; z (GATHERED, d) and system (d, d) are room."""
     n, d = len(indices), len(x)
@@ -95,7 +95,7 @@ def solve_primal(indices, quadratic, linear, fixed, diagonal, z, system, x):
     solve_system(system, x)
 
 
-@compiled
+@compiled_into_callers
 def solve_system(system, x):
     """Overwrite x with the solution of ``system z = x``; NaN where either is not finite."""
     if np.isfinite(system.sum() + x.sum()):
@@ -104,7 +104,7 @@ def solve_system(system, x):
         x[:] = np.nan
 
 
-@compiled
+@compiled_into_callers
 def _substitute(lower, x):
     """Overwrite x with the solution of ``lower lower' z = x``; `lower` lies column by column."""
     d = len(x)

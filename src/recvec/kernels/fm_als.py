@@ -8,15 +8,16 @@ Source: Rendle, Gantner, Freudenthaler, Schmidt-Thieme, "Fast context-aware reco
 who solve for one coordinate at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from recvec.errors import DivergedError, ValueRangeError
 from recvec.kernels.fm_blocks import Factors, Relations
 from recvec.kernels.fm_gibbs_sides import Parameters, Side, Sweep
-from recvec.types import F32, F64, Executor
+from recvec.types import F32, F64, Array, Executor
 
+OnIteration = Callable[[int, Factors, Mapping[str, Array]], None]
 SPREAD = 0.1  # standard deviation of the factors at the start
 
 
@@ -31,7 +32,9 @@ def descend(
     pairs_within: bool = True,
     rng: np.random.Generator,
     executor: Executor,
-    on_iteration: Callable[[int, Factors], None] | None = None,
+    on_iteration: OnIteration | None = None,
+    resume: Mapping[str, Array] | None = None,
+    done: int = 0,
 ) -> Factors:
     """Learn a machine for real targets.
 
@@ -56,7 +59,11 @@ def descend(
     executor : Executor
         Runs parts of the rows.
     on_iteration : callable, optional
-        Called with the number of the iteration, from 1, and the machine.
+        Called with the number of the iteration, from 1, the machine, and the state: arrays that change later, so copy what you keep.
+    resume : mapping of str to array, optional
+        The state after iteration number `done`: learning goes on as if there had been no break.
+    done : int
+        Iterations that are done.
 
     Raises
     ------
@@ -71,15 +78,14 @@ def descend(
     check_targets(relations, targets, rank)
     if not (np.isfinite(strength).all() and strength.min() > 0 and 0 < linear_reg < np.inf):
         raise ValueRangeError(f"reg is {reg} and linear_reg {linear_reg}; allowed: finite numbers above 0")
-    now = Parameters.start(relations, rank, SPREAD, rng)
+    now = Parameters.start(relations, rank, SPREAD, None if resume else rng)
     now.bias, width = float(targets.mean(dtype=np.float64)), now.factors.shape[1]
     sides = [Side.of(relations, at, width) for at in range(len(relations.blocks))]
     mine = [targets[side.order] for side in sides]
-    for side in sides:
-        side.refresh(now, pairs=pairs_within, executor=executor)
+    begin(now, sides, resume, pairs=pairs_within, executor=executor)
     lam = np.repeat(strength[:, None], width, axis=1).astype(np.float32)
     laws = np.zeros_like(lam), lam, np.zeros(n_groups, np.float32), (strength * linear_reg).astype(np.float32)
-    for iteration in range(1, n_iterations + 1):
+    for iteration in range(done + 1, n_iterations + 1):
         for side, ordered in zip(sides, mine, strict=True):
             told = Sweep((groups[side.features], *laws), 1.0, np.uint64(0), rank, pairs_within)
             rest = side.draw(now, ordered, told, executor)
@@ -87,8 +93,17 @@ def descend(
         if not np.isfinite(now.factors).all():
             raise DivergedError(f"iteration {iteration} left the finite numbers; scale the features, or raise reg (it is {reg})")
         if on_iteration is not None:
-            on_iteration(iteration, now.machine(rank))
+            on_iteration(iteration, now.machine(rank), now.state())
     return now.machine(rank)
+
+
+def begin(now: Parameters, sides: list[Side], resume: Mapping[str, Array] | None, *, pairs: bool, executor: Executor) -> None:
+    """Bring parameters to a state, or their rows to their features where there is none."""
+    if resume:
+        now.take(resume)
+        return
+    for side in sides:
+        side.refresh(now, pairs=pairs, executor=executor)
 
 
 def check_targets(relations: Relations, targets: F32, rank: int) -> None:

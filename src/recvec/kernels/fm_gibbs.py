@@ -20,23 +20,25 @@ Sources: Freudenthaler, Schmidt-Thieme, Rendle, "Bayesian factorization machines
 relational data", VLDB 2013.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from recvec.errors import DivergedError, ValueRangeError
-from recvec.kernels.fm_als import check_targets
-from recvec.kernels.fm_blocks import Factors, Relations
+from recvec.kernels.fm_als import OnIteration, begin, check_targets
+from recvec.kernels.fm_blocks import Relations
 from recvec.kernels.fm_gibbs_latent import draw_cutpoints, draw_hidden, first_cutpoints
 from recvec.kernels.fm_gibbs_posterior import Posterior, scores
 from recvec.kernels.fm_gibbs_prior import Laws, draw_laws, first_laws
 from recvec.kernels.fm_gibbs_sides import Parameters, Side, Sweep
-from recvec.types import F32, F64, I32, Executor
+from recvec.types import F32, F64, I32, Array, Executor
 
 Likelihood = Literal["normal", "probit", "ordered"]
 SPREAD = 0.1  # standard deviation of the factors at the start
+_LAWS = ("mu", "lambda", "linear_mu", "linear_lambda")  # names in a state
+_DRAWS = "draws_"  # what the names of the kept draws begin with
 
 
 def draw(
@@ -50,7 +52,9 @@ def draw(
     executor: Executor,
     likelihood: Likelihood = "normal",
     pairs_within: bool = True,
-    on_iteration: Callable[[int, Factors], None] | None = None,
+    on_iteration: OnIteration | None = None,
+    resume: Mapping[str, Array] | None = None,
+    done: int = 0,
 ) -> Posterior:
     """Draw machines from their posterior law.
 
@@ -73,7 +77,11 @@ def draw(
     pairs_within : bool
         Whether features of the same row of a block interact. False leaves out these pairs: no standard machine, see `Posterior`.
     on_iteration : callable, optional
-        Called with the number of the iteration, from 1, and its draw.
+        Called with the number of the iteration, from 1, its draw, and the state: arrays that change later, so copy what you keep.
+    resume : mapping of str to array, optional
+        The state after iteration number `done`: with the generator as it was then, the chain goes on as if there had been no break.
+    done : int
+        Iterations that are done.
 
     Returns
     -------
@@ -90,28 +98,37 @@ def draw(
     check_targets(relations, targets, rank)
     if not 1 <= n_kept <= n_iterations:
         raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")
-    chain = _Chain.start(relations, targets, rank, likelihood, pairs_within=pairs_within, rng=rng)
-    for side in chain.sides:
-        side.refresh(chain.parameters, pairs=pairs_within, executor=executor)
-    kept = []
-    for iteration in range(1, n_iterations + 1):
+    chain = _Chain.start(relations, targets, rank, likelihood, pairs_within=pairs_within, rng=None if resume else rng)
+    kept = _room(chain, n_kept)
+    begin(chain.parameters, chain.sides, resume, pairs=pairs_within, executor=executor)
+    if resume:
+        chain.take(resume)
+        for name, draws in kept.items():
+            draws[: len(resume[name])] = resume[name]
+    for iteration in range(done + 1, n_iterations + 1):
         chain.iterate(rng, executor)
         if not (np.isfinite(chain.noise) and np.isfinite(chain.parameters.factors).all()):
             raise DivergedError(f"iteration {iteration} left the finite numbers; scale the features, or use a smaller rank (it is {rank})")
+        n_draws = max(0, iteration - n_iterations + n_kept)
+        if n_draws:
+            chain.keep(kept, n_draws - 1)
         if on_iteration is not None:
-            on_iteration(iteration, chain.parameters.machine(rank))
-        if iteration > n_iterations - n_kept:
-            kept.append((chain.parameters.machine(rank), chain.noise, chain.cutpoints))
-    machines, noise, cutpoints = zip(*kept, strict=True)
-    return Posterior(
-        bias=np.array([machine.bias for machine in machines]),
-        linear=np.stack([machine.linear for machine in machines]),
-        factors=np.stack([machine.factors for machine in machines]),
-        noise=np.array(noise),
-        cutpoints=np.stack(cutpoints),
-        likelihood=likelihood,
-        pairs_within=pairs_within,
-    )
+            so_far = {name: draws[:n_draws] for name, draws in kept.items()}
+            on_iteration(iteration, chain.parameters.machine(rank), chain.state() | so_far)
+    found: dict[str, Any] = {name.removeprefix(_DRAWS): draws for name, draws in kept.items()}
+    return Posterior(**found, likelihood=likelihood, pairs_within=pairs_within)
+
+
+def _room(chain: "_Chain", n_kept: int) -> dict[str, Array]:
+    """Return room for the kept draws, by the names that they have in a state."""
+    n, rank, n_cutpoints = chain.relations.n_features, chain.rank, len(chain.cutpoints)
+    return {
+        f"{_DRAWS}bias": np.empty(n_kept),
+        f"{_DRAWS}linear": np.empty((n_kept, n), np.float32),
+        f"{_DRAWS}factors": np.empty((n_kept, n, rank), np.float32),
+        f"{_DRAWS}noise": np.empty(n_kept),
+        f"{_DRAWS}cutpoints": np.empty((n_kept, n_cutpoints)),
+    }
 
 
 @dataclass(eq=False)
@@ -132,7 +149,7 @@ class _Chain:
 
     @classmethod
     def start(
-        cls, relations: Relations, targets: F32, rank: int, likelihood: Likelihood, *, pairs_within: bool, rng: np.random.Generator
+        cls, relations: Relations, targets: F32, rank: int, likelihood: Likelihood, *, pairs_within: bool, rng: np.random.Generator | None
     ) -> "_Chain":
         """Return small random factors, no biases, and the bias or the cutpoints that the targets have without features."""
         levels = np.zeros(0, np.int32) if likelihood == "normal" else _levels(targets, likelihood)
@@ -147,6 +164,23 @@ class _Chain:
         laws = first_laws(int(relations.groups.max()) + 1, width)
         mine = [targets[side.order] for side in sides]
         return cls(relations, sides, mine, levels, likelihood, pairs_within, rank, parameters, laws, 1.0, cutpoints)
+
+    def state(self) -> dict[str, Array]:
+        """Return all that the chain goes on from, but for the draws that are kept."""
+        laws = dict(zip(_LAWS, self.laws, strict=True))
+        return self.parameters.state() | laws | {"noise": np.array([self.noise]), "cutpoints": self.cutpoints}
+
+    def take(self, state: Mapping[str, Array]) -> None:
+        """Take over a state, but for the parameters."""
+        mu, lam, mu_w, lam_w = (np.array(state[name], np.float32) for name in _LAWS)
+        self.laws, self.noise, self.cutpoints = (mu, lam, mu_w, lam_w), float(state["noise"][0]), np.array(state["cutpoints"])
+
+    def keep(self, room: dict[str, Array], at: int) -> None:
+        """Write the present draw to the room of the kept ones."""
+        now = self.parameters
+        draw = (now.bias, now.linear, now.factors[:, : self.rank], self.noise, self.cutpoints)
+        for array, value in zip(room.values(), draw, strict=True):
+            array[at] = value
 
     def iterate(self, rng: np.random.Generator, executor: Executor) -> None:
         """Draw everything once."""

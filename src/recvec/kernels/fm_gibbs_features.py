@@ -18,7 +18,7 @@ Source of the law: Freudenthaler, Schmidt-Thieme, Rendle, "Bayesian factorizatio
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled
+from recvec.kernels.compiled import compiled_into_callers
 from recvec.kernels.fm_gibbs_moments import COUNT, EXTRA, SQUARES, SUM, aligned
 from recvec.kernels.fm_gibbs_panels import add_panel
 from recvec.kernels.fm_gibbs_random import normal
@@ -32,7 +32,7 @@ ZERO = N_ROWS - 1
 POINT = np.float32(1)
 
 
-@compiled
+@compiled_into_callers
 def residual_moments(chunks, moments, scalars, row, own, p_row, vectors, room, at):
     """Write ``sum r q`` to row `at` of `room`, and return ``sum r``: r are the residuals of the row's observations."""
     width = len(chunks) * LANES
@@ -45,7 +45,7 @@ def residual_moments(chunks, moments, scalars, row, own, p_row, vectors, room, a
     return np.float32(scalars[row, SUM] - own * scalars[row, COUNT] - dot(summed, p))
 
 
-@compiled
+@compiled_into_callers
 def add_entry(chunks, x, pairs, row, p_row, block, known, factors, f, system, sums):
     """Add what one entry of a feature, value x in a row, brings to the system of the feature.
 
@@ -76,7 +76,7 @@ def add_entry(chunks, x, pairs, row, p_row, block, known, factors, f, system, su
     sums[1] += one * rest
 
 
-@compiled
+@compiled_into_callers
 def symmetrize(system):
     """Replace both halves of the matrix by their mean."""
     width = system.shape[1]
@@ -85,7 +85,7 @@ def symmetrize(system):
             system[j, i] = system[i, j] = np.float32(0.5) * (system[i, j] + system[j, i])
 
 
-@compiled
+@compiled_into_callers
 def move(chunks, x, pairs, p_row, known, factors, f, system, delta_w):
     """Bring the sum and the own score of a row up to a feature's step; `factors` still holds the feature as it was."""
     vectors, own = known
@@ -97,7 +97,7 @@ def move(chunks, x, pairs, p_row, known, factors, f, system, delta_w):
     store(vectors, p_row, add_scaled(p, one, step))
 
 
-@compiled
+@compiled_into_callers
 def find_step(chunks, system, sums, f, linear, factors, prior, alpha, key, dimension):
     """Solve a feature's system: write the step of the factors to row DELTA and return that of the bias.
 
@@ -130,7 +130,7 @@ def find_step(chunks, system, sums, f, linear, factors, prior, alpha, key, dimen
     return root * (y_w - dot(cross, load(chunks, system, step)))
 
 
-@compiled
+@compiled_into_callers
 def _factor(chunks, system, pull, diagonal):
     """Overwrite the matrix with U, U'U the matrix, row `pull` with U'^-1 times it; 1 over the diagonal goes to row `diagonal`."""
     width = system.shape[1]
@@ -148,7 +148,7 @@ def _factor(chunks, system, pull, diagonal):
     store(system, pull, load(chunks, system, diagonal + 1))
 
 
-@compiled
+@compiled_into_callers
 def _back(chunks, system, pull, diagonal, step):
     """Write ``U^-1`` times row `pull` to row `step`."""
     width = system.shape[1]
@@ -158,7 +158,7 @@ def _back(chunks, system, pull, diagonal, step):
         system[step, k] = (system[pull, k] - inside) * system[diagonal, k]
 
 
-@compiled
+@compiled_into_callers
 def draw_private(chunks, entries, pairs, first, offset, block, known, parameters, prior, alpha, key, dimension):
     """Draw the features that stand in one row only, for a range of rows: rows may be done in any order, or at once.
 
@@ -197,7 +197,7 @@ def draw_private(chunks, entries, pairs, first, offset, block, known, parameters
             store(factors, f, add_scaled(load(chunks, factors, f), POINT, load(chunks, system, width + DELTA)))
 
 
-@compiled
+@compiled_into_callers
 def residuals(chunks, block, known, offset, out):
     """Fill `out` (rows, 2) with the sum and the sum of squares of the residuals of each row of a range."""
     (moments, scalars), (vectors, own) = borrowed(block), borrowed(known)
@@ -211,7 +211,7 @@ def residuals(chunks, block, known, offset, out):
         out[row, 0], out[row, 1] = rest, scalars[row, SQUARES] - o * scalars[row, SUM] - o * rest - inside
 
 
-@compiled
+@compiled_into_callers
 def write_residuals(chunks, first, last, offset, block, known, out):
     """Fill `out` for a range of rows, from the moments of all rows of the block."""
     (moments, scalars), size = block, len(chunks) * LANES + EXTRA

@@ -12,7 +12,7 @@ Source: Rendle, "Scaling factorization machines to relational data", VLDB 2013, 
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled, compiled_exactly
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
 from recvec.kernels.simd import LANES, add_outer, add_scaled, borrowed, dot, load, store
 
 TILE = 128  # observations whose vectors stay in the first cache
@@ -44,7 +44,7 @@ def sorted_by(keys, n, order):
     return answer
 
 
-@compiled
+@compiled_into_callers
 def gather(chunks, observations, known, bias, first, moments, scalars):
     """Fill the moments of a range of rows.
 
@@ -86,7 +86,7 @@ def gather(chunks, observations, known, bias, first, moments, scalars):
         scalars[row, COUNT], scalars[row, SUM], scalars[row, SQUARES] = end - begin, total, squares
 
 
-@compiled
+@compiled_into_callers
 def _fill(chunks, tile, others, targets, known, bias, moments, at):
     """Write q of some observations to the tile, add to B and S at row `at`, and return the sums of t and of its square."""
     vectors, own, half = known
@@ -113,7 +113,7 @@ def _fill(chunks, tile, others, targets, known, bias, moments, at):
     return total, squares
 
 
-@compiled
+@compiled_into_callers
 def _add_products(tile, size, panels, sums):
     """Add ``q q'`` of the first `size` rows of the tile to the panels of A."""
     flat, narrow = tile.reshape(-1), tile.reshape(-1, LANES)
@@ -126,7 +126,7 @@ def _add_products(tile, size, panels, sums):
             store(sums, p * panels + c, total)
 
 
-@compiled
+@compiled_into_callers
 def _write(sums, panels, moments, at):
     """Write the panels of A as rows."""
     for p in range(panels):

@@ -5,6 +5,7 @@ share out the rows, and each row's moments are used where they have just been su
 drawn one after another, with the moments of all rows at hand: ``4 n_rows width^2`` bytes, that blocks without such features do not need.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,9 +20,10 @@ from recvec.kernels.fm_gibbs_features import N_ROWS, draw_private, residuals
 from recvec.kernels.fm_gibbs_moments import EXTRA, aligned, gather, sorted_by, write_half_squares
 from recvec.kernels.fm_gibbs_together import HELPERS, N_FLAGS, N_PARTS, SUMS, draw_together
 from recvec.kernels.simd import LANES, borrowed
-from recvec.types import F32, F64, I32, I64, Executor
+from recvec.types import F32, F64, I32, I64, Array, Executor
 
 CHUNK = 32  # rows whose moments stay in the second cache
+_KEPT = ("linear", "factors", "vectors", "own", "half")  # arrays of `Parameters`
 
 Prior = tuple[I32, F32, F32, F32, F32]
 """Group of each feature, mu and lambda of the factors (groups, width), mu and lambda of the biases (groups,)."""
@@ -49,11 +51,12 @@ class Parameters:
     half: F32
 
     @classmethod
-    def start(cls, relations: Relations, rank: int, spread: float, rng: np.random.Generator) -> "Parameters":
-        """Return factors from N(0, spread^2), and no biases."""
+    def start(cls, relations: Relations, rank: int, spread: float, rng: np.random.Generator | None) -> "Parameters":
+        """Return factors from N(0, spread^2), zeros without `rng`, and no biases."""
         width, m = -(-rank // LANES) * LANES, sum(block.n_rows for block in relations.blocks)
         factors = aligned(relations.n_features, width)
-        factors[:, :rank] = np.float32(spread) * rng.standard_normal((len(factors), rank), dtype=np.float32)
+        if rng is not None:
+            factors[:, :rank] = np.float32(spread) * rng.standard_normal((len(factors), rank), dtype=np.float32)
         rows = np.zeros(m, np.float32), np.zeros(m, np.float32)
         return cls(0.0, np.zeros(len(factors), np.float32), factors, aligned(m, width), *rows)
 
@@ -65,6 +68,16 @@ class Parameters:
     def machine(self, rank: int) -> Factors:
         """Return a copy, without what belongs to the rows."""
         return Factors(self.bias, self.linear.copy(), self.factors[:, :rank].copy())
+
+    def state(self) -> dict[str, Array]:
+        """Return all that learning goes on from: the rows too, whose sums steps bring up to date instead of computing them anew."""
+        return {name: getattr(self, name) for name in _KEPT} | {"bias": np.array([self.bias])}
+
+    def take(self, state: Mapping[str, Array]) -> None:
+        """Take over a state, in place: arrays stay where they are aligned."""
+        self.bias = float(state["bias"][0])
+        for name in _KEPT:
+            getattr(self, name)[:] = state[name]
 
 
 @dataclass(frozen=True, eq=False)

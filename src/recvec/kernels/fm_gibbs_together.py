@@ -14,7 +14,7 @@ nothing to take. What a thread wrote before it released a flag is seen by who ac
 import numpy as np
 from numba import types
 
-from recvec.kernels.compiled import compiled
+from recvec.kernels.compiled import compiled, compiled_into_callers
 from recvec.kernels.fm_gibbs_features import DELTA, N_ROWS, POINT, add_entry, find_step, move, symmetrize, write_residuals
 from recvec.kernels.fm_gibbs_moments import EXTRA
 from recvec.kernels.simd import add_scaled, borrowed, element, intrinsic, load, prefetch, store
@@ -101,7 +101,7 @@ def draw_together(chunks, flags, entries, pairs, offset, block, known, parameter
             step = step + 1 if step <= len(entries[0]) else _OVER
 
 
-@compiled
+@compiled_into_callers
 def _end_step(chunks, at, flags, features, parameters, prior, alpha, key, dimension, room):
     """Wait for all parts; then no row needs feature ``at - 1`` as it was, and feature `at` can be drawn."""
     (systems, all_sums), (linear, factors) = room, parameters
@@ -120,7 +120,7 @@ def _end_step(chunks, at, flags, features, parameters, prior, alpha, key, dimens
         sums[STEP_W] = find_step(chunks, systems[total:], sums, f, linear, factors, prior, alpha, key, dimension)
 
 
-@compiled
+@compiled_into_callers
 def _do_part(chunks, at, part, entries, pairs, offset, block, known, factors, room, out):
     """Take over the step of feature ``at - 1`` in one part of the rows, and add up the entries of feature `at`, or end."""
     (features, bounds, rows, values, edges), (systems, all_sums) = entries, room
@@ -143,7 +143,7 @@ def _do_part(chunks, at, part, entries, pairs, offset, block, known, factors, ro
             add_entry(chunks, values[e], pairs, row, offset + row, block, known, factors, f, system, sums)
 
 
-@compiled
+@compiled_into_callers
 def _add_up(chunks, systems, all_sums):
     """Add up the systems of all parts behind them, in their order."""
     width, size = systems.shape[1], systems.shape[1] + N_ROWS

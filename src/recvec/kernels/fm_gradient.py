@@ -24,7 +24,7 @@ NIPS 2016; Pan et al., "Field-weighted factorization machines for click-through 
 ICLR 2015.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +35,7 @@ from recvec.errors import DivergedError, ValueRangeError
 from recvec.kernels.fm_gradient_batches import TASKS, Batches, Rows, by_row, deal
 from recvec.kernels.fm_gradient_rows import LOGISTIC, SQUARED, Weights, packed, scores_of, unpacked
 from recvec.kernels.fm_gradient_steps import Moments, Room, Settings, run_epoch
-from recvec.types import F32, F64, I32, Executor
+from recvec.types import F32, F64, I32, Array, Executor
 
 FIRST_SPREAD = 0.01  # of the first factors of the pairs
 FIRST_TRIPLES = 0.1  # of those of the triples, whose gradients are products of two others
@@ -73,6 +73,38 @@ class Machine:
     curve: tuple[tuple[float, float], ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """Where learning stands after an epoch.
+
+    Parameters
+    ----------
+    curve : tuple of (float, float)
+        As in `Machine`, up to this epoch.
+    weights, moments, groups, rank
+        What was learned so far. They change later: `machine` makes a copy.
+    """
+
+    curve: tuple[tuple[float, float], ...]
+    weights: Weights
+    moments: Moments
+    groups: I32
+    rank: int
+
+    @property
+    def number(self) -> int:
+        """Of the epoch, from 1."""
+        return len(self.curve)
+
+    def machine(self) -> Machine:
+        """Return the machine as it is now."""
+        return _machine(self.weights, self.rank, self.groups, self.curve)
+
+    def state(self) -> dict[str, Array]:
+        """Return what `learn` takes as `resume`; the arrays change later, so copy what you keep."""
+        return _arrays(self.weights, self.moments) | {"losses": np.array([value for value, _ in self.curve])}
+
+
 def score(matrix: sp.csr_array, machine: Machine, executor: Executor) -> F32:
     """Return the scores of rows, shape (n,): log-odds after logistic loss.
 
@@ -108,7 +140,8 @@ def learn(
     executor: Executor,
     valid: tuple[sp.csr_array, F32] | None = None,
     patience: int = 2,
-    on_epoch: Callable[[int, float, float], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    resume: Mapping[str, Array] | None = None,
 ) -> Machine:
     """Learn a machine; with a validation part, that of the epoch with the lowest loss on it.
 
@@ -146,33 +179,36 @@ def learn(
     patience : int
         How many epochs may pass without a lower loss on the validation part.
     on_epoch : callable, optional
-        Called after each epoch with its number, from 1, and the two losses of `Machine.curve`.
+        Called after each epoch.
+    resume : mapping of str to array, optional
+        `Epoch.state` of some epoch: with the generator as it was at the *beginning*, learning goes on as if there had been no break.
+        Not with a validation part.
 
     Raises
     ------
     ValueRangeError
-        Where shapes do not fit, a label is not allowed, or all labels of a logistic machine are the same.
+        Where shapes do not fit, a label is not allowed, all labels of a logistic machine are the same, or there are both `resume`
+        and `valid`.
     DivergedError
         Where the loss leaves the finite numbers.
     """
     logistic, fields = loss == "logistic", groups if field_weights else None
-    for rows, wanted in ((matrix, labels), *([valid] if valid else [])):
-        _check_part(rows, wanted, len(groups), logistic=logistic)
+    _check(matrix, labels, valid, resume, len(groups), logistic=logistic)
     weights = _first_weights(len(groups), rank, _first_bias(labels, logistic=logistic), fields, order, rng)
     batches = deal(matrix, fields, batch_size, rng, executor)
-    regs = _by_place(weights, rank, reg, reg if reg_linear is None else reg_linear)
-    settings = Settings(np.float32(learning_rate), regs, LOGISTIC if logistic else SQUARED)
+    settings = Settings(np.float32(learning_rate), _by_place(weights, rank, reg, reg_linear), LOGISTIC if logistic else SQUARED)
     moments, room, ordered = _moments(weights, len(groups)), _room(batches, weights), labels[batches.order].astype(np.float32)
-    state = weights, moments, batches, ordered, groups, room, settings
+    told = weights, moments, batches, ordered, groups, room, settings
     judge = _Judge(weights, by_row(valid[0], fields), valid[1], logistic, executor) if valid else None
-    curve: list[tuple[float, float]] = []
+    curve = _taken(resume or {}, weights, moments)
+    for _ in curve:
+        rng.permutation(len(batches.bounds) - 1)
     while len(curve) < n_epochs and (judge is None or judge.lost < patience):
-        value = run_epoch(*state, rng.permutation(len(batches.bounds) - 1), executor)
+        value = run_epoch(*told, rng.permutation(len(batches.bounds) - 1), executor)
         held = judge.after_epoch() if judge else float("nan")
         curve.append((value, held))
-        if not np.isfinite([value, held if judge else 0.0]).all():
-            raise DivergedError(f"the loss left the finite numbers in epoch {len(curve)}; lower learning_rate (it is {learning_rate:g})")
-        (on_epoch or _nothing)(len(curve), value, held)
+        _check_loss(value + (held if judge else 0), len(curve), learning_rate)
+        (on_epoch or _nothing)(Epoch(tuple(curve), weights, moments, groups, rank))
     return _machine(judge.best() if judge else weights, rank, groups, tuple(curve))
 
 
@@ -209,8 +245,21 @@ def mean_loss(scores: F32, labels: F32, *, logistic: bool) -> float:
     return float(np.mean(np.logaddexp(0, s) - s * y) if logistic else np.mean((s - y) ** 2) / 2)
 
 
-def _nothing(number: int, value: float, held: float) -> None:
+def _nothing(epoch: Epoch) -> None:
     """Stand for a callable that is not given."""
+
+
+def _taken(state: Mapping[str, Array], weights: Weights, moments: Moments) -> list[tuple[float, float]]:
+    """Bring weights and moments to a state, in place, and return the curve up to there; nothing where there is no state."""
+    for name, array in _arrays(weights, moments).items() if state else ():
+        array[:] = state[name]
+    return [(float(value), float("nan")) for value in state.get("losses", ())]
+
+
+def _arrays(weights: Weights, moments: Moments) -> dict[str, Array]:
+    """Return what an epoch changes, by the names that it has in a state."""
+    changed = {name: getattr(weights, name) for name in ("second", "third", "fields", "shared")}
+    return changed | {f"moments_{name}": array for name, array in moments._asdict().items()}
 
 
 class _Judge:
@@ -248,6 +297,26 @@ def _check_width(matrix: sp.csr_array, n_features: int) -> None:
         raise ValueRangeError(f"the matrix has {matrix.shape[1]} columns; allowed: {n_features}, one for each feature")
 
 
+def _check(
+    matrix: sp.csr_array,
+    labels: F32,
+    valid: tuple[sp.csr_array, F32] | None,
+    resume: Mapping[str, Array] | None,
+    n_features: int,
+    *,
+    logistic: bool,
+) -> None:
+    if resume and valid:
+        raise ValueRangeError("learning with a validation part cannot be resumed; leave resume out, or valid")
+    for rows, wanted in ((matrix, labels), *([valid] if valid else [])):
+        _check_part(rows, wanted, n_features, logistic=logistic)
+
+
+def _check_loss(value: float, epoch: int, learning_rate: float) -> None:
+    if not np.isfinite(value):
+        raise DivergedError(f"the loss left the finite numbers in epoch {epoch}; lower learning_rate (it is {learning_rate:g})")
+
+
 def _check_part(matrix: sp.csr_array, labels: F32, n_features: int, *, logistic: bool) -> None:
     _check_width(matrix, n_features)
     if labels.shape != (matrix.shape[0],) or not len(labels):
@@ -275,11 +344,11 @@ def _first_weights(n_features: int, rank: int, bias: float, fields: I32 | None, 
     return packed(bias, np.zeros(n_features, np.float32), factors, third, ones)
 
 
-def _by_place(weights: Weights, rank: int, reg: float, reg_linear: float) -> F32:
+def _by_place(weights: Weights, rank: int, reg: float, reg_linear: float | None) -> F32:
     """Return the regularization of each number of a row, shape (k, panel)."""
     k, panel = len(weights.lanes) // 3, weights.lanes.shape[1]
     places = np.zeros(k * panel, np.float32)
-    places[:rank], places[rank] = reg, reg_linear
+    places[:rank], places[rank] = reg, reg if reg_linear is None else reg_linear
     return places.reshape(k, panel)
 
 

@@ -6,7 +6,6 @@ Counters order memory: what a thread wrote before it `claim`s is seen by a threa
 from llvmlite import ir
 from numba import types
 
-from recvec.kernels.compiled import REASSOCIATE
 from recvec.kernels.simd import element, intrinsic, pack, unpack
 
 
@@ -17,7 +16,7 @@ def add_product(typing, total, x, y):
     def generate(context, builder, signature, arguments):
         sums = []
         for z, a, b in zip(*(unpack(builder, row) for row in arguments), strict=True):
-            sums.append(builder.fadd(z, builder.fmul(a, b, flags=REASSOCIATE), flags=REASSOCIATE))
+            sums.append(builder.fadd(z, builder.fmul(a, b)))
         return pack(context, builder, signature.return_type, sums)
 
     return total(total, x, y), generate

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled, compiled_exactly
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
 from recvec.kernels.fm_gradient_batches import Rows
 from recvec.kernels.fm_gradient_lanes import add_product
 from recvec.kernels.pairwise import padded
@@ -97,7 +97,7 @@ def _score_block(chunks, begin, end, rows, weights, out):
     score_rows(chunks, begin, end, begin, rows, weights, out[begin:end], NOTHING, out[begin:end], pulls, elementary, slopes, weights.fields)
 
 
-@compiled
+@compiled_into_callers
 def score_rows(chunks, begin, end, base, rows, weights, labels, loss, scores, pulls, elementary, slopes, gradient):
     """Score rows ``begin .. end`` of a batch that begins at `base`, and return the sums of their losses and slopes.
 
@@ -142,7 +142,7 @@ def loss_and_slope(score, label, loss):
     return np.float64(max(score, np.float32(0)) - score * label) + np.log1p(np.float64(away)), chance - label
 
 
-@compiled
+@compiled_into_callers
 def _score_pairs(chunks, begin, end, base, rows, weights, scores, pulls):
     """Add what linear weights and pairs give, and leave e1, with a one for the linear weight."""
     rows, factors, lanes, scores, pulls = borrowed((rows, weights.second, weights.lanes, scores, pulls))
@@ -159,7 +159,7 @@ def _score_pairs(chunks, begin, end, base, rows, weights, scores, pulls):
             store(pulls, (row - base) * k + c, add_product(linear, first, mask))
 
 
-@compiled
+@compiled_into_callers
 def _score_triples(chunks, begin, end, base, rows, weights, scores, elementary):
     """Add what triples give, and leave e1 and e2."""
     rows, factors, lanes, scores, elementary = borrowed((rows, weights.third, weights.lanes, scores, elementary))
@@ -178,7 +178,7 @@ def _score_triples(chunks, begin, end, base, rows, weights, scores, elementary):
             store(elementary, (2 * (row - base) + 1) * k + c, second)
 
 
-@compiled
+@compiled_into_callers
 def _score_fields(chunks, begin, end, base, rows, weights, labels, loss, scores, pulls, slopes, gradient):
     """Add what linear weights and weighted pairs give, leave the weighted sums that meet each group, and return as `score_rows`."""
     rows, fields, lanes, pulls = borrowed((rows, weights.fields, weights.lanes, pulls))
@@ -204,7 +204,7 @@ def _most_groups(rows, begin, end):
     return most
 
 
-@compiled
+@compiled_into_callers
 def _sum_groups(chunks, row, rows, many, factors, lanes, sums):
     """Write e1 of each of a row's groups, and behind them e2; return the linear part."""
     k, linear, nothing = len(lanes) // 3, np.float32(0), load(chunks, lanes, ZEROS)
@@ -222,7 +222,7 @@ def _sum_groups(chunks, row, rows, many, factors, lanes, sums):
     return linear
 
 
-@compiled
+@compiled_into_callers
 def _meet(chunks, mine, fields, lanes, sums, pulls, at):
     """Return what the pairs give, and store the weighted sums that meet each group."""
     k, many, twice = len(lanes) // 3, len(mine), np.float32(0)
@@ -238,7 +238,7 @@ def _meet(chunks, mine, fields, lanes, sums, pulls, at):
     return twice / 2
 
 
-@compiled
+@compiled_into_callers
 def _add_fields(chunks, slope, mine, lanes, sums, gradient):
     """Add a row's derivatives by the field weights: products of the sums of its groups, and the pairs within a group."""
     k, many = len(lanes) // 3, len(mine)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled, compiled_exactly
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
 from recvec.kernels.fm_gradient_batches import TASKS, Batches
 from recvec.kernels.fm_gradient_lanes import add_product, claim, peek
 from recvec.kernels.fm_gradient_rows import BIAS, FACTORS, ZEROS, Weights, chunks_of, score_rows
@@ -152,7 +152,7 @@ def _reached(done, phase):
     return looks < SPINS
 
 
-@compiled
+@compiled_into_callers
 def _take_rows(chunks, b, part, weights, batches, labels, room, settings):
     """Score the rows of a task, and leave what the gradients need."""
     base, begin, end = batches.bounds[b], batches.row_cuts[b, part], batches.row_cuts[b, part + 1]
@@ -163,7 +163,7 @@ def _take_rows(chunks, b, part, weights, batches, labels, room, settings):
     room.sums[part, LOSS], room.sums[part, SLOPE] = loss, slope
 
 
-@compiled
+@compiled_into_callers
 def _take_features(chunks, b, part, weights, moments, batches, groups, room, settings, corrections):
     """Add up the gradients of the features of a task, and take their steps."""
     columns, step, share = batches.columns, np.int64(weights.shared[STEP]) + 1, np.float32(1 / (batches.bounds[b + 1] - batches.bounds[b]))
@@ -183,7 +183,7 @@ def _take_features(chunks, b, part, weights, moments, batches, groups, room, set
             _move(chunks, f * k, weights.third, gradient, moments.third, rates, settings.reg)
 
 
-@compiled
+@compiled_into_callers
 def _pair_gradient(chunks, column, f, own, share, factors, lanes, columns, pulls, slopes, gradient):
     """Write the gradient of a feature's factors and linear weight."""
     k, nothing = len(lanes) // 3, load(chunks, lanes, ZEROS)
@@ -198,7 +198,7 @@ def _pair_gradient(chunks, column, f, own, share, factors, lanes, columns, pulls
         store(gradient, c, add_scaled(nothing, share, add_scaled(total, -own * square, mine)))
 
 
-@compiled
+@compiled_into_callers
 def _triple_gradient(chunks, column, f, share, factors, lanes, columns, elementary, slopes, gradient):
     """Write the gradient of a feature's factors for triples."""
     k, nothing = len(lanes) // 3, load(chunks, lanes, ZEROS)
@@ -213,7 +213,7 @@ def _triple_gradient(chunks, column, f, share, factors, lanes, columns, elementa
         store(gradient, c, add_scaled(nothing, share, add_product(add_product(second, v, first), add_scaled(nothing, cube, v), v)))
 
 
-@compiled
+@compiled_into_callers
 def _move(chunks, start, values, gradient, moments, rates, reg):
     """Take a step of Adam; the regularization of the steps that passed the feature by is in it."""
     size, second_correction, lived = rates

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recvec.kernels.blocks import balanced_blocks
-from recvec.kernels.compiled import compiled
+from recvec.kernels.compiled import compiled, compiled_into_callers
 from recvec.kernels.least_squares import FixedSide
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, dot4, four, load, store
 from recvec.types import F32, I32, I64, Executor
@@ -95,7 +95,7 @@ def _fill(chunks, indptr, arrays, times, share, x, out):
         _add_entries(chunks, indptr, indices, quadratic, linear, fixed, share, x, out)
 
 
-@compiled
+@compiled_into_callers
 def _add_entries(chunks, indptr, indices, quadratic, linear, fixed, share, x, out):
     """Add ``sum_e (share l_e - q_e x'y_e) y_e``, four entries at a time; all stays in registers."""
     for u in range(len(x)):
@@ -119,7 +119,7 @@ def _add_entries(chunks, indptr, indices, quadratic, linear, fixed, share, x, ou
         store(out, u, r)
 
 
-@compiled
+@compiled_into_callers
 def _add_entries_wide(indptr, indices, quadratic, linear, fixed, share, x, out):
     """Do what `_add_entries` does, for vectors too long for the registers."""
     for u in range(len(x)):

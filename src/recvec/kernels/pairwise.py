@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline, compiled_into_callers
 from recvec.kernels.sampling import STEP, Catalogue, high_unit, item_by_rank, item_by_share, mixed, rank_law, shuffle, stream
 from recvec.kernels.shortlist import contains
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, panels, prefetch, store
@@ -215,7 +215,7 @@ def _draw_by_share(state, tile, pairs, seen, positives, items, negatives):
     return state
 
 
-@compiled
+@compiled_into_callers
 def _draw_by_rank(state, tile, pairs, seen, positives, items, users, depth, negatives):
     """Find for each pair of the tile an item that scores high and its user has not met, -1 where the draws found none."""
     indptr, indices, _ = positives
@@ -232,7 +232,7 @@ def _draw_by_rank(state, tile, pairs, seen, positives, items, users, depth, nega
     return state
 
 
-@compiled
+@compiled_into_callers
 def _draw_violators(chunks, state, tile, pairs, seen, positives, items, factors, most, negatives, trials):
     """Find for each pair of the tile a negative within the margin, and how many it took; -1 where the draws found none."""
     indptr, indices, _ = positives
@@ -257,7 +257,7 @@ def _draw_violators(chunks, state, tile, pairs, seen, positives, items, factors,
     return state
 
 
-@compiled
+@compiled_into_callers
 def _steps(chunks, tile, pairs, negatives, trials, factors, rates, hinge):
     """Take the steps of a tile, and return the sum of the slopes."""
     users, items, bias = panels(chunks, factors.users), panels(chunks, factors.items), factors.bias
@@ -290,7 +290,7 @@ def logistic_slope(gap):
     return 1 / (1 + np.exp(gap))
 
 
-@compiled
+@compiled_into_callers
 def hinge_slope(gap, trials, n_items):
     """Return c of WARP after so many draws."""
     if gap >= 1:

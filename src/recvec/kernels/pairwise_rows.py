@@ -14,7 +14,7 @@ Shapes: items (n_items, width), bias (n_items,). Cost: 10 width operations an en
 import numpy as np
 
 from recvec.kernels.blocks import balanced_blocks
-from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline, compiled_into_callers
 from recvec.kernels.pairwise import BY_RANK, BY_SHARE, DRAWS, MINUS, TILE, VIOLATOR, Choice, Rates, hinge_slope, logistic_slope
 from recvec.kernels.sampling import STEP, Catalogue, below, item_by_rank, item_by_share, mixed, rank_law, stream
 from recvec.kernels.shortlist import contains
@@ -96,7 +96,7 @@ def _solve_block(chunks, begin, end, histories, items, bias, catalogue, choice, 
         _solve_user(chunks, mine, weights, items, bias, catalogue, choice, rates, passes, out[u : u + 1], target, parts)
 
 
-@compiled
+@compiled_into_callers
 def _solve_user(chunks, mine, weights, items, bias, catalogue, choice, rates, passes, x, target, parts):
     """Fill x, (1, width); where there are `parts`, (n,), say what each entry adds to the product with the target.
 
@@ -123,7 +123,7 @@ def _solve_user(chunks, mine, weights, items, bias, catalogue, choice, rates, pa
                     _move_user(chunks, vectors, i, j, rate, slope, rates.user, mover, aim, e, parts)
 
 
-@compiled
+@compiled_into_callers
 def _move_user(chunks, vectors, i, j, rate, slope, reg, mover, aim, e, parts):
     """Take the step of entry e, and where there are `parts`, add what it brings."""
     k = len(mover)
@@ -137,7 +137,7 @@ def _move_user(chunks, vectors, i, j, rate, slope, reg, mover, aim, e, parts):
             parts[e] += rate * slope * dot(load(chunks, aim, c), apart)
 
 
-@compiled
+@compiled_into_callers
 def _draw_tile(chunks, state, tile, mine, seen, vectors, bias, catalogue, negatives):
     """Draw a negative for each entry of the tile, -1 where the draws found none, and ask for the rows of both."""
     members, threshold, alias, _, _ = catalogue
@@ -156,7 +156,7 @@ def _draw_tile(chunks, state, tile, mine, seen, vectors, bias, catalogue, negati
     return state
 
 
-@compiled
+@compiled_into_callers
 def _drawn(chunks, state, mine, seen, i, vectors, bias, catalogue, choice, x, mover):
     """Return the generator, a negative that depends on x, and the slope of the loss; -1 where the draws found none."""
     members, threshold, alias, orders, spread = catalogue
@@ -268,7 +268,7 @@ def _place_block(chunks, begin, end, known, owner, fresh, users, items, bias, ol
             state = _as_negative(chunks, state, times, known, owner, users, items, bias, old + v, old, rates, fade)
 
 
-@compiled
+@compiled_into_callers
 def _as_positive(chunks, state, mine, known, users, items, bias, v, old, rates, fade):
     """Take a step for each user of item v, against an old item that they have not met."""
     people, vectors = panels(chunks, users), panels(chunks, items)
@@ -284,7 +284,7 @@ def _as_positive(chunks, state, mine, known, users, items, bias, v, old, rates, 
     return state
 
 
-@compiled
+@compiled_into_callers
 def _as_negative(chunks, state, times, known, owner, users, items, bias, v, old, rates, fade):
     """Take steps for pairs drawn at random whose user has not met item v."""
     people, vectors = panels(chunks, users), panels(chunks, items)
@@ -300,7 +300,7 @@ def _as_negative(chunks, state, times, known, owner, users, items, bias, v, old,
     return state
 
 
-@compiled
+@compiled_into_callers
 def _gap(chunks, people, vectors, bias, u, i, j):
     k, gap = len(vectors) // len(bias), bias[i] - bias[j]
     for c in range(k):
@@ -309,7 +309,7 @@ def _gap(chunks, people, vectors, bias, u, i, j):
     return gap
 
 
-@compiled
+@compiled_into_callers
 def _move_item(chunks, people, vectors, bias, u, v, rate, bias_rate, slope, reg):
     k = len(vectors) // len(bias)
     bias[v] += bias_rate * (slope - reg * bias[v])

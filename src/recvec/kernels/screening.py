@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recvec.kernels.byte_tiles import QUERIES, TILE_ITEMS, add_bytes, lowest_bit, multiplies_bytes, reaching, tile_of
-from recvec.kernels.compiled import compiled, compiled_exactly
+from recvec.kernels.compiled import compiled_exactly, compiled_into_callers
 from recvec.kernels.shortlist import contains, empty_lists, keep_largest, key_of, largest, score_of
 from recvec.types import F32, I8, I32, I64, Array, Executor
 
@@ -235,7 +235,7 @@ def _score(n_found, slots, places, who, queries, items, rows, k, keys, counts, r
                 reach[q], counts[q] = score_of(keep_largest(keys[q], k)), k
 
 
-@compiled
+@compiled_into_callers
 def _dot(x: F32, q: int, y: F32, row: int) -> np.float32:
     total = np.float32(0)
     for t in range(x.shape[1]):

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import models, register_model
 
-from recvec.kernels.compiled import REASSOCIATE, compiled_exactly
+from recvec.kernels.compiled import compiled_exactly
 
 LANES = 16
 
@@ -83,7 +83,7 @@ def _pick(builder, x, y, lanes):
 def _add_neighbours(builder, x, distance):
     """Return x plus itself with runs of `distance` lanes swapped: repeated for 8, 4, 2, 1, every lane holds the sum."""
     swapped = _pick(builder, x, x, [lane ^ distance for lane in range(LANES)])
-    return builder.fadd(x, swapped, flags=REASSOCIATE)
+    return builder.fadd(x, swapped)
 
 
 def _interleave(builder, x, y, width):
@@ -93,7 +93,7 @@ def _interleave(builder, x, y, width):
         for source in (0, LANES):
             low += [source + run + lane for lane in range(width)]
             high += [source + run + width + lane for lane in range(width)]
-    return builder.fadd(_pick(builder, x, y, low), _pick(builder, x, y, high), flags=REASSOCIATE)
+    return builder.fadd(_pick(builder, x, y, low), _pick(builder, x, y, high))
 
 
 def unpack(builder, row):
@@ -257,7 +257,7 @@ def prefetch(typing, chunks, matrix, row):
 
 def _dot_lanes(builder, x, y):
     """Return the products of two rows, added up lane by lane."""
-    total = builder.fmul(x[0], y[0], flags=REASSOCIATE)
+    total = builder.fmul(x[0], y[0])
     for a, b in zip(x[1:], y[1:], strict=True):
         total = _multiply_add(builder, a, b, total)
     return total

@@ -16,7 +16,7 @@ Source: Rendle, Krichene, Zhang, Koren, "iALS++: speeding up matrix factorizatio
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled
+from recvec.kernels.compiled import compiled, compiled_into_callers
 from recvec.kernels.exact_rows import GATHERED, has_dual, solve_dual, solve_system
 
 
@@ -39,7 +39,7 @@ def sweep_blocks(indptr, indices, quadratic, linear, fixed, spectrum, reg, d, si
             _sweep_row(*entries, fixed, diagonal, size, gathered, x[u, :d])
 
 
-@compiled
+@compiled_into_callers
 def _sweep_row(indices, quadratic, linear, fixed, diagonal, size, room, x):
     """Take one Newton step in each block of x (d,)."""
     scores = np.zeros(len(indices), np.float32)
@@ -55,7 +55,7 @@ def _sweep_row(indices, quadratic, linear, fixed, diagonal, size, room, x):
             _add_scores(indices, fixed, begin, step, scores)
 
 
-@compiled
+@compiled_into_callers
 def _add_scores(indices, fixed, begin, step, scores):
     """Add to the score of each entry what these coordinates give."""
     for e in range(len(indices)):
@@ -65,7 +65,7 @@ def _add_scores(indices, fixed, begin, step, scores):
         scores[e] += s
 
 
-@compiled
+@compiled_into_callers
 def _block_system(indices, quadratic, linear, fixed, scores, begin, diagonal, z, step):
     """Return the system (k, k) of a block of coordinates, and add its right side to `step`; z (GATHERED, k) is room."""
     k = len(step)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recvec.contract import Training
-from recvec.errors import NotSupportedError
+from recvec.kernels.fm_gradient import Epoch, learn
 from recvec.kernels.fm_gradient import Machine as Found
-from recvec.kernels.fm_gradient import learn
 from recvec.kernels.fm_vectors import ITEM, USER, Machine
 from recvec.models.fm_history import spread_of_ids
 from recvec.models.fm_links import Logistic
@@ -25,38 +24,46 @@ HELD_OUT = 0.1  # share of the observations that decide when to stop
 
 
 def gradient(method: "FM", problem: Problem, training: Training) -> Learned:
-    """Learn by mini-batches; a tenth of the observations finds the number of epochs, then all of them are learned from anew."""
-    if training.monitor is not None:
-        raise NotSupportedError("fm with solver gradient shows no vectors between epochs; leave monitor out, or use another solver")
+    """Learn by mini-batches; a tenth of the observations finds the number of epochs, then all of them are learned from anew.
+
+    The epochs that are told of, and that a resumed fit goes on from, are those of the second time.
+    """
     if method.task == "ranking":
         problem = _with_negatives(problem, method.n_negatives, training.rng)
     center, unit, targets = 0.0, 1.0, problem.targets
     if method.task == "rating":
         targets, center, unit, _ = standard(problem.targets, "normal")
-    seen, done = occurring(problem), training.replayed()
+    seen = occurring(problem)
     matrix = seen.relations.stacked()
+    keys = training.rng.integers(1, 1 << 63, 2)  # of the numbers drawn to find the epochs, and of those to learn
+    parts = _parts(targets, method.task, training.rng) if method.patience else None
+    _, state = training.restore()
 
-    def learned(part: Array | None, n_epochs: int, held: Array | None) -> Found:
+    def learned(part: Array | None, held: Array | None, n_epochs: int) -> Found:
         return learn(
             matrix if part is None else matrix[part], targets if part is None else targets[part], seen.relations.groups,
             rank=method.embedding_dim, order=3 if method.order == 3 else 2, field_weights=method.field_weights,
             loss="squared" if method.task == "rating" else "logistic", learning_rate=method.learning_rate, reg=method.reg,
             batch_size=min(method.batch_size, max(FEWEST, len(targets) // STEPS)), n_epochs=n_epochs,
-            rng=training.rng, executor=training.runtime.executor,
+            rng=np.random.default_rng(keys[0 if held is not None else 1]), executor=training.runtime.executor,
             valid=None if held is None else (matrix[held], targets[held]), patience=max(1, method.patience),
-            on_epoch=None if held is not None else on_epoch,
+            on_epoch=on_epoch if part is None else None, resume=state if part is None else None,
         )  # fmt: skip
 
-    def on_epoch(number: int, value: float, _held: float) -> None:
-        if number > done:
-            end_epoch(training, number, problem, None, loss=value)
+    def whole(found: Found) -> Machine:
+        return in_units(_whole(problem, seen, found), center, unit)
+
+    def on_epoch(epoch: Epoch) -> None:
+        arrays = epoch.state() | {"epochs": np.array([epochs])}
+        end_epoch(training, epoch.number, problem, lambda: whole(epoch.machine()), arrays=arrays, loss=epoch.curve[-1][0])
 
     epochs = method.epochs
-    if method.patience and (parts := _parts(targets, method.task, training.rng)) is not None:
-        curve = learned(parts[0], epochs, parts[1]).curve
-        epochs = 1 + int(np.argmin([held for _, held in curve]))
-    found = learned(None, epochs, None)
-    machine = in_units(_whole(problem, seen, found), center, unit)
+    if state:
+        epochs = int(state["epochs"][0])
+    elif parts is not None:
+        epochs = 1 + int(np.argmin([held for _, held in learned(*parts, epochs).curve]))
+    found = learned(None, None, epochs)
+    machine = whole(found)
     return _answer(method, problem, machine, 2 * found.curve[-1][0] * unit**2)
 
 

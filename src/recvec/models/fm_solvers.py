@@ -1,6 +1,6 @@
 """The ways in which `fm` learns a machine, one function each: a problem in, a machine over all its features out; see `fm_descent` too."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -116,15 +116,14 @@ def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
         found = in_units(spread_out(problem, seen.features, bias, linear, factors), center, unit)
         return replace(found, within=method.pairs_within)
 
-    def on_iteration(number: int, now: Factors) -> None:
-        if number > done:
-            end_epoch(training, number, problem, whole(np.array([now.bias]), now.linear[None], now.factors[None]))
+    def on_iteration(number: int, now: Factors, state: Mapping[str, Array]) -> None:
+        end_epoch(training, number, problem, lambda: whole(np.array([now.bias]), now.linear[None], now.factors[None]), arrays=state)
 
-    done = training.replayed()
+    done, resume = training.restore()
     found = draw(
         seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, n_kept=min(method.n_kept, method.epochs),
         rng=training.rng, executor=training.runtime.executor, likelihood=likelihood,
-        pairs_within=method.pairs_within, on_iteration=on_iteration,
+        pairs_within=method.pairs_within, on_iteration=on_iteration, resume=resume, done=done,
     )  # fmt: skip
     machine = whole(found.bias, found.linear, found.factors)
     for side in (USER, ITEM):
@@ -159,14 +158,13 @@ def als(method: "FM", problem: Problem, training: Training) -> Learned:
         found = spread_out(problem, seen.features, np.array([now.bias]), now.linear[None], now.factors[None])
         return replace(in_units(found, center, unit), within=method.pairs_within)
 
-    def on_iteration(number: int, now: Factors) -> None:
-        if number > done:
-            end_epoch(training, number, problem, whole(now))
+    def on_iteration(number: int, now: Factors, state: Mapping[str, Array]) -> None:
+        end_epoch(training, number, problem, lambda: whole(now), arrays=state)
 
-    done = training.replayed()
+    done, resume = training.restore()
     found = descend(
         seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, reg=method.reg, pairs_within=method.pairs_within,
-        rng=training.rng, executor=training.runtime.executor, on_iteration=on_iteration,
+        rng=training.rng, executor=training.runtime.executor, on_iteration=on_iteration, resume=resume, done=done,
     )  # fmt: skip
     reg = np.full((1, method.embedding_dim + 1), method.reg / unit, np.float32)  # factors are longer by the root of the unit
     reg[:, -1] = method.reg / unit**2
@@ -190,7 +188,7 @@ def squares(method: "FM", problem: Problem, training: Training) -> Learned:
         return replace(found, within=False)
 
     def on_epoch(number: int, now: Factors) -> None:
-        end_epoch(training, number, problem, whole(now), arrays={"linear": now.linear, "factors": now.factors})
+        end_epoch(training, number, problem, lambda: whole(now), arrays={"linear": now.linear, "factors": now.factors})
 
     done, arrays = training.restore()
     found = solve_whole(
@@ -215,7 +213,7 @@ def softmax(method: "FM", problem: Problem, training: Training) -> Learned:
         return replace(spread_out(problem, seen.features, np.zeros(1), now.linear[None], now.factors[None]), within=False)
 
     def on_step(number: int, now: Factors, state: Mapping[str, F32]) -> None:
-        end_epoch(training, number, problem, whole(now), arrays=state)
+        end_epoch(training, number, problem, lambda: whole(now), arrays=state)
 
     loss = Softmax(reg=method.reg, shared_reg=method.shared_reg, cold_weight=method.cold_weight)
     done, arrays = training.restore()
@@ -262,12 +260,12 @@ def _cutpoints(found: Posterior, n_levels: int) -> Array:
 
 
 def end_epoch(
-    training: Training, number: int, problem: Problem, machine: Machine | None, *, arrays: Mapping[str, F32] | None = None, **values: float
+    training: Training, number: int, problem: Problem, machine_of: Callable[[], Machine], *, arrays: Mapping[str, Array], **values: float
 ) -> None:
-    """Tell of an epoch; vectors are made only for those who look at them, and where there is a machine yet."""
+    """Tell of an epoch; the machine and its vectors are made only for those who look at them."""
     users = items = np.zeros((0, 0), np.float32)
-    if machine is not None and (training.monitor is not None or training.checkpoint is not None):
-        executor = training.runtime.executor
+    if training.monitor is not None or training.checkpoint is not None:
+        machine, executor = machine_of(), training.runtime.executor
         users = as_users(machine, sums(machine, USER, problem.features[USER], executor))
         items = as_items(machine, sums(machine, ITEM, problem.features[ITEM], executor))
     training.end_epoch(number, users, items, arrays=arrays, **values)
