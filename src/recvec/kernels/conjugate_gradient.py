@@ -10,7 +10,7 @@ filtering", RecSys 2011.
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled, compiled_into_callers
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
 from recvec.kernels.simd import LANES, add_product, add_scaled, dot, dot4, four, load, panels, store
 from recvec.types import F32
 
@@ -89,7 +89,7 @@ def _residual(chunks, spans, indices, quadratic, linear, fixed, spectrum, reg, s
     return out
 
 
-@compiled_into_callers
+@compiled_exactly
 def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, total):
     """Add ``sum_e (share l_e - q_e x'y_e) y_e`` to the totals, four entries at a time; all stays in registers."""
     for t in range(len(spans) - 1):
@@ -116,7 +116,7 @@ def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, tot
             store(total, u, r)
 
 
-@compiled_into_callers
+@compiled_exactly
 def _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, share, x, total):
     """Do what `_add_entries` does for vectors too long for the registers, panel by panel: each is read twice, the second time near."""
     rows, mine, out = panels(chunks, fixed), panels(chunks, x), panels(chunks, total)
