@@ -50,6 +50,8 @@ def draw(
     executor: Executor,
     likelihood: Likelihood = "normal",
     pairs_within: bool = True,
+    scales: F64 | None = None,
+    every: int = 1,
     on_iteration: Callable[[int, Factors], None] | None = None,
 ) -> Posterior:
     """Draw machines from their posterior law.
@@ -63,7 +65,7 @@ def draw(
     rank : int
         Length of the factors.
     n_iterations, n_kept : int
-        Iterations, and how many of the last are kept.
+        Iterations, and how many draws are kept, the last one among them.
     rng : numpy.random.Generator
         Drawn from, by the calling thread only.
     executor : Executor
@@ -72,6 +74,10 @@ def draw(
         How targets come from scores.
     pairs_within : bool
         Whether features of the same row of a block interact. False leaves out these pairs: no standard machine, see `Posterior`.
+    scales : F64, shape (groups,), optional
+        Of the prior variance of each group, see `fm_gibbs_prior`; 1 for all by default.
+    every : int
+        Iterations from one kept draw to the next: neighbours are much alike.
     on_iteration : callable, optional
         Called with the number of the iteration, from 1, and its draw.
 
@@ -90,7 +96,9 @@ def draw(
     check_targets(relations, targets, rank)
     if not 1 <= n_kept <= n_iterations:
         raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")
-    chain = _Chain.start(relations, targets, rank, likelihood, pairs_within=pairs_within, rng=rng)
+    if not 1 <= every <= n_iterations // n_kept:
+        raise ValueRangeError(f"every is {every}; allowed: 1 ... n_iterations / n_kept, which is {n_iterations // n_kept}")
+    chain = _Chain.start(relations, targets, rank, likelihood, scales, pairs_within=pairs_within, rng=rng)
     for side in chain.sides:
         side.refresh(chain.parameters, pairs=pairs_within, executor=executor)
     kept = []
@@ -100,7 +108,7 @@ def draw(
             raise DivergedError(f"iteration {iteration} left the finite numbers; scale the features, or use a smaller rank (it is {rank})")
         if on_iteration is not None:
             on_iteration(iteration, chain.parameters.machine(rank))
-        if iteration > n_iterations - n_kept:
+        if iteration > n_iterations - n_kept * every and (n_iterations - iteration) % every == 0:
             kept.append((chain.parameters.machine(rank), chain.noise, chain.cutpoints))
     machines, noise, cutpoints = zip(*kept, strict=True)
     return Posterior(
@@ -125,6 +133,7 @@ class _Chain:
     likelihood: Likelihood
     pairs_within: bool
     rank: int
+    scales: F64
     parameters: Parameters
     laws: Laws
     noise: float
@@ -132,7 +141,15 @@ class _Chain:
 
     @classmethod
     def start(
-        cls, relations: Relations, targets: F32, rank: int, likelihood: Likelihood, *, pairs_within: bool, rng: np.random.Generator
+        cls,
+        relations: Relations,
+        targets: F32,
+        rank: int,
+        likelihood: Likelihood,
+        scales: F64 | None,
+        *,
+        pairs_within: bool,
+        rng: np.random.Generator,
     ) -> "_Chain":
         """Return small random factors, no biases, and the bias or the cutpoints that the targets have without features."""
         levels = np.zeros(0, np.int32) if likelihood == "normal" else _levels(targets, likelihood)
@@ -145,15 +162,16 @@ class _Chain:
         elif likelihood == "probit":
             parameters.bias, cutpoints = -float(cutpoints[0]), np.zeros(1)
         laws = first_laws(int(relations.groups.max()) + 1, width)
+        scales = np.ones(len(laws[0])) if scales is None else scales
         mine = [targets[side.order] for side in sides]
-        return cls(relations, sides, mine, levels, likelihood, pairs_within, rank, parameters, laws, 1.0, cutpoints)
+        return cls(relations, sides, mine, levels, likelihood, pairs_within, rank, scales, parameters, laws, 1.0, cutpoints)
 
     def iterate(self, rng: np.random.Generator, executor: Executor) -> None:
         """Draw everything once."""
         parameters, groups = self.parameters, self.relations.groups
         if len(self.levels):
             self._draw_hidden(rng, executor)
-        self.laws = draw_laws(groups, parameters.linear, parameters.factors, self.laws, self.rank, rng)
+        self.laws = draw_laws(groups, parameters.linear, parameters.factors, self.laws, self.rank, self.scales, rng)
         for side, targets in zip(self.sides, self.targets, strict=True):
             key = rng.integers(1, 1 << 63, dtype=np.uint64)
             told = Sweep((groups[side.features], *self.laws), self.noise, key, self.rank, self.pairs_within)

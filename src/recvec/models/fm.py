@@ -91,7 +91,7 @@ class FM(Method):
         choices=("auto", *SUITS),
     )
     epochs: int = param(0, "passes, or draws of a Bayesian machine; 0: what suits the solver", low=0, high=100_000)
-    n_kept: int = param(32, "last draws of a Bayesian machine that are kept, at most", low=1, high=1000)
+    n_kept: int = param(32, "draws of a Bayesian machine that are kept, spread over the last three quarters of them", low=1, high=1000)
     learning_rate: float = param(0.0, "size of gradient steps; 0: what suits the solver", low=0.0, high=1e6, search=(1e-4, 1e-1, "log"))
     reg: float = param(0.0, "regularization, unless Bayesian; 0: what suits the solver", low=0.0, high=1e6, search=(1e-6, 10.0, "log"))
     shared_reg: float = param(
