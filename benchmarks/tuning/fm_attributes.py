@@ -27,7 +27,7 @@ IDS: dict[str, Any] = {"ids": True, "epochs": 100, "kept": "spread"}
 BASE: dict[str, Any] = {"scale": 0.01, "settled": "rho", "epochs": 100, "kept": "spread", "pairs_within": False}
 CHANGES: list[dict[str, Any]] = [
     {}, {"kept": "last"}, {"scale": 1.0, "settled": "no"}, {"scale": 1.0, "settled": "one row"}, {"scale": 1.0}, {"settled": "no"},
-    {"settled": "one row"}, {"scale": 0.001}, {"scale": 0.1}, {"pairs_within": True}, {"epochs": 300}, {"epochs": 300, "scale": 1.0},
+    {"settled": "one row"}, {"scale": 0.001}, {"pairs_within": True}, {"epochs": 300},
 ]  # fmt: skip
 SETTINGS = [IDS, {**IDS, "kept": "last"}, {**IDS, "epochs": 300}, *({**BASE, **change} for change in CHANGES)]
 

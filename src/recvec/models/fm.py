@@ -109,7 +109,7 @@ class FM(Method):
         search=(1e-3, 1.0, "log"),
     )
     pairs_within: bool = param(
-        False, "whether two features of the same user, item or context meet, for gibbs, ordered, probit and als; gradient always lets them"
+        True, "whether two features of the same user, item or context meet, for gibbs, ordered, probit and als; gradient always lets them"
     )
     item_bias: bool = param(False, "whether features of items have biases in rankings by squares; they help people without any feature")
     cold_weight: float = param(
