@@ -6,7 +6,7 @@
 
 Parts: those of `fm_defaults`, of MovieLens-100K and latest-small, RMSE, two seeds of the fit. Settings: ``scale`` of the prior
 variance of attributes (1 is the usual prior), ``settled`` or not (`recvec.models.fm_attributes`; "one row": with the ridge that
-it had before), ``epochs``, and ``kept``: the last 32 draws, or 32 spread over the last three quarters.
+it had before), ``epochs``, ``kept``: the last 32 draws, or 32 spread over the last three quarters, and ``age`` in years: a number, or 61 categories.
 Result: ``fm_attributes.json``.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from fm_defaults import parts, value
+from fm_defaults import TYPES, parts, value
 from scipy import sparse as sp
 
 from recvec.models import fm_attributes, fm_solvers
@@ -27,7 +27,7 @@ IDS: dict[str, Any] = {"ids": True, "epochs": 100, "kept": "spread"}
 BASE: dict[str, Any] = {"scale": 0.01, "settled": "rho", "epochs": 100, "kept": "spread", "pairs_within": False}
 CHANGES: list[dict[str, Any]] = [
     {}, {"kept": "last"}, {"scale": 1.0, "settled": "no"}, {"scale": 1.0, "settled": "one row"}, {"scale": 1.0}, {"settled": "no"},
-    {"settled": "one row"}, {"scale": 0.001}, {"pairs_within": True}, {"epochs": 300},
+    {"settled": "one row"}, {"scale": 0.001}, {"pairs_within": True}, {"epochs": 300}, {"age": "category"},
 ]  # fmt: skip
 SETTINGS = [IDS, {**IDS, "kept": "last"}, {**IDS, "epochs": 300}, *({**BASE, **change} for change in CHANGES)]
 
@@ -54,8 +54,11 @@ def main() -> None:
     """Measure and write."""
     lines: list[dict[str, Any]] = json.loads(LOG.read_text()) if LOG.exists() else []
     for name in ("movielens-100k", "movielens-latest-small-2016"):
-        cuts = parts(name)
         for setting in SETTINGS:
+            if "age" in setting and name != "movielens-100k":
+                continue
+            with patch.dict(TYPES, {"age": setting.get("age", "number")}):
+                cuts = parts(name)
             for part, split in cuts.items():
                 line = {"data": name, "part": part, "setting": setting}
                 if any({k: ln[k] for k in line} == line for ln in lines):

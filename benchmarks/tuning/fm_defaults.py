@@ -30,7 +30,7 @@ import recvec as rv
 DATA = Path(os.environ.get("RECVEC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LOG = Path(__file__).with_suffix(".json")
 INNER = 101
-RATED = ("movielens-100k", "movielens-latest-small-2016")  # bookcrossing has ratings too, but its thousands of places take a minute a fit
+RATED = ("movielens-100k", "movielens-latest-small-2016")  # not bookcrossing: its thousands of places and authors make a fit slow
 ALL, ITEMS = ("random", "new-users", "new-items"), ("random", "new-items")
 SETS: dict[str, dict[str, Any]] = {
     "movielens-100k": {"users": "users", "items": "items", "use": ["gender", "age", "occupation", "genres"], "parts": ALL},

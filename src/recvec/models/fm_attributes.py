@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from recvec.kernels.fm_vectors import Machine
 from recvec.models.fm_problem import Problem
-from recvec.types import F64, I32, I64
+from recvec.types import F32, F64, I32, I64
 
 ATTRIBUTE_SCALE = 0.01  # of the prior variance of attributes, see `kernels.fm_gibbs_prior`; ids have 1
 MOST = 2000  # attributes that are settled; with more of them the normal equations would not be small
@@ -106,7 +106,7 @@ def explained(x: sp.csr_array, groups: I32, totals: F64) -> tuple[F64, F64]:
     return found, totals - x @ found
 
 
-def _flat(vectors: F64) -> F64:
+def _flat(vectors: F32) -> F64:
     """Return (S, n, d) as (n, S d)."""
     flat: F64 = vectors.transpose(1, 0, 2).reshape(vectors.shape[1], -1).astype(np.float64)
     return flat
