@@ -142,7 +142,7 @@ def _deliver(
     output.show(result.frame(), result.title)
     if output.on_terminal():  # one table in a pipe; the file of --json has the rest as well
         output.show(result.slices, "parts of people and items")
-        if shuffled is not None:
-            output.say(str(shuffled))
+    if shuffled is not None:
+        (output.say if output.on_terminal() else output.warn)(str(shuffled))  # who waits for it gets it, and a pipe stays one table
     for line in beside:
         output.warn(line)

@@ -52,6 +52,8 @@ def draw(
     executor: Executor,
     likelihood: Likelihood = "normal",
     pairs_within: bool = True,
+    scales: F64 | None = None,
+    every: int = 1,
     on_iteration: OnIteration | None = None,
     resume: Mapping[str, Array] | None = None,
     done: int = 0,
@@ -67,7 +69,7 @@ def draw(
     rank : int
         Length of the factors.
     n_iterations, n_kept : int
-        Iterations, and how many of the last are kept.
+        Iterations, and how many draws are kept, the last one among them.
     rng : numpy.random.Generator
         Drawn from, by the calling thread only.
     executor : Executor
@@ -76,6 +78,10 @@ def draw(
         How targets come from scores.
     pairs_within : bool
         Whether features of the same row of a block interact. False leaves out these pairs: no standard machine, see `Posterior`.
+    scales : F64, shape (groups,), optional
+        Of the prior variance of each group, see `fm_gibbs_prior`; 1 for all by default.
+    every : int
+        Iterations from one kept draw to the next: neighbours are much alike.
     on_iteration : callable, optional
         Called with the number of the iteration, from 1, its draw, and the state: arrays that change later, so copy what you keep.
     resume : mapping of str to array, optional
@@ -98,7 +104,9 @@ def draw(
     check_targets(relations, targets, rank)
     if not 1 <= n_kept <= n_iterations:
         raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")
-    chain = _Chain.start(relations, targets, rank, likelihood, pairs_within=pairs_within, rng=None if resume else rng)
+    if not 1 <= every <= n_iterations // n_kept:
+        raise ValueRangeError(f"every is {every}; allowed: 1 ... n_iterations / n_kept, which is {n_iterations // n_kept}")
+    chain = _Chain.start(relations, targets, rank, likelihood, scales, pairs_within=pairs_within, rng=None if resume else rng)
     kept = _room(chain, n_kept)
     begin(chain.parameters, chain.sides, resume, pairs=pairs_within, executor=executor)
     if resume:
@@ -109,8 +117,8 @@ def draw(
         chain.iterate(rng, executor)
         if not (np.isfinite(chain.noise) and np.isfinite(chain.parameters.factors).all()):
             raise DivergedError(f"iteration {iteration} left the finite numbers; scale the features, or use a smaller rank (it is {rank})")
-        n_draws = max(0, iteration - n_iterations + n_kept)
-        if n_draws:
+        n_draws = max(0, n_kept + (iteration - n_iterations) // every)  # so far
+        if n_draws and (n_iterations - iteration) % every == 0:
             chain.keep(kept, n_draws - 1)
         if on_iteration is not None:
             so_far = {name: draws[:n_draws] for name, draws in kept.items()}
@@ -142,6 +150,7 @@ class _Chain:
     likelihood: Likelihood
     pairs_within: bool
     rank: int
+    scales: F64
     parameters: Parameters
     laws: Laws
     noise: float
@@ -149,7 +158,15 @@ class _Chain:
 
     @classmethod
     def start(
-        cls, relations: Relations, targets: F32, rank: int, likelihood: Likelihood, *, pairs_within: bool, rng: np.random.Generator | None
+        cls,
+        relations: Relations,
+        targets: F32,
+        rank: int,
+        likelihood: Likelihood,
+        scales: F64 | None,
+        *,
+        pairs_within: bool,
+        rng: np.random.Generator | None,
     ) -> "_Chain":
         """Return small random factors, no biases, and the bias or the cutpoints that the targets have without features."""
         levels = np.zeros(0, np.int32) if likelihood == "normal" else _levels(targets, likelihood)
@@ -162,8 +179,9 @@ class _Chain:
         elif likelihood == "probit":
             parameters.bias, cutpoints = -float(cutpoints[0]), np.zeros(1)
         laws = first_laws(int(relations.groups.max()) + 1, width)
+        scales = np.ones(len(laws[0])) if scales is None else scales
         mine = [targets[side.order] for side in sides]
-        return cls(relations, sides, mine, levels, likelihood, pairs_within, rank, parameters, laws, 1.0, cutpoints)
+        return cls(relations, sides, mine, levels, likelihood, pairs_within, rank, scales, parameters, laws, 1.0, cutpoints)
 
     def state(self) -> dict[str, Array]:
         """Return all that the chain goes on from, but for the draws that are kept."""
@@ -187,7 +205,7 @@ class _Chain:
         parameters, groups = self.parameters, self.relations.groups
         if len(self.levels):
             self._draw_hidden(rng, executor)
-        self.laws = draw_laws(groups, parameters.linear, parameters.factors, self.laws, self.rank, rng)
+        self.laws = draw_laws(groups, parameters.linear, parameters.factors, self.laws, self.rank, self.scales, rng)
         for side, targets in zip(self.sides, self.targets, strict=True):
             key = rng.integers(1, 1 << 63, dtype=np.uint64)
             told = Sweep((groups[side.features], *self.laws), self.noise, key, self.rank, self.pairs_within)

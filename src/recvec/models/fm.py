@@ -91,7 +91,7 @@ class FM(Method):
         choices=("auto", *SUITS),
     )
     epochs: int = param(0, "passes, or draws of a Bayesian machine; 0: what suits the solver", low=0, high=100_000)
-    n_kept: int = param(32, "last draws of a Bayesian machine that are kept, at most", low=1, high=1000)
+    n_kept: int = param(32, "draws of a Bayesian machine that are kept, spread over the last three quarters of them", low=1, high=1000)
     learning_rate: float = param(0.0, "size of gradient steps; 0: what suits the solver", low=0.0, high=1e6, search=(1e-4, 1e-1, "log"))
     reg: float = param(0.0, "regularization, unless Bayesian; 0: what suits the solver", low=0.0, high=1e6, search=(1e-6, 10.0, "log"))
     shared_reg: float = param(
@@ -109,7 +109,7 @@ class FM(Method):
         search=(1e-3, 1.0, "log"),
     )
     pairs_within: bool = param(
-        False, "whether two features of the same user, item or context meet, for gibbs, ordered, probit and als; gradient always lets them"
+        True, "whether two features of the same user, item or context meet, for gibbs, ordered, probit and als; gradient always lets them"
     )
     item_bias: bool = param(False, "whether features of items have biases in rankings by squares; they help people without any feature")
     cold_weight: float = param(

@@ -16,7 +16,7 @@ from recvec.kernels.fm_gibbs_posterior import Posterior
 from recvec.kernels.fm_softmax import Softmax, solve_softmax
 from recvec.kernels.fm_vectors import ITEM, USER, Machine, as_items, as_users, sums
 from recvec.kernels.fm_whole import WholeLoss, solve_whole
-from recvec.models.fm_attributes import settled
+from recvec.models.fm_attributes import scales, settled
 from recvec.models.fm_history import spread_of_ids
 from recvec.models.fm_links import Draws
 from recvec.models.fm_problem import Problem
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BALANCE = 10.0  # weight of all pairs over that of the observed ones, as in als
 NO_BIAS = 1e8  # regularization of a bias that the machine does not have
+LEFT_OUT = 0.25  # share of the draws of a Bayesian machine before the first one that is kept
 MOST_LEVELS = 100  # different ratings that an ordered machine takes
 
 
@@ -120,10 +121,12 @@ def gibbs(method: "FM", problem: Problem, training: Training) -> Learned:
         end_epoch(training, number, problem, lambda: whole(np.array([now.bias]), now.linear[None], now.factors[None]), arrays=state)
 
     done, resume = training.restore()
+    n_kept = min(method.n_kept, method.epochs)
+    every = max(1, int((1 - LEFT_OUT) * method.epochs) // n_kept)
     found = draw(
-        seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, n_kept=min(method.n_kept, method.epochs),
+        seen.relations, targets, rank=method.embedding_dim, n_iterations=method.epochs, n_kept=n_kept, every=every,
         rng=training.rng, executor=training.runtime.executor, likelihood=likelihood,
-        pairs_within=method.pairs_within, on_iteration=on_iteration, resume=resume, done=done,
+        pairs_within=method.pairs_within, scales=scales(problem, seen.features), on_iteration=on_iteration, resume=resume, done=done,
     )  # fmt: skip
     machine = whole(found.bias, found.linear, found.factors)
     for side in (USER, ITEM):
