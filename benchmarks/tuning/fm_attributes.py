@@ -6,8 +6,9 @@
 
 Parts: those of `fm_defaults`, of MovieLens-100K and latest-small, RMSE, two seeds of the fit. Settings: ``scale`` of the prior
 variance of attributes (1 is the usual prior), ``settled`` or not (`recvec.models.fm_attributes`; "one row": with the ridge that
-it had before), ``epochs``, ``kept``: the last 32 draws, or 32 spread over the last three quarters, and ``age`` in years: a
-number, or 61 categories. Result: ``fm_attributes.json``.
+it had before), ``epochs``, ``kept``: the last 32 draws, or 32 spread over the last three quarters, and ``age`` in years: a number,
+or 61 categories.
+Result: ``fm_attributes.json``.
 """
 
 import json

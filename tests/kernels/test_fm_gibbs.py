@@ -19,6 +19,7 @@ from recvec.kernels.fm_blocks import Block, Factors, Relations
 from recvec.kernels.fm_gibbs import Likelihood, draw
 from recvec.kernels.fm_gibbs_latent import draw_cutpoints
 from recvec.kernels.fm_gibbs_posterior import Posterior, predict
+from recvec.kernels.fm_gibbs_prior import draw_laws, first_laws
 from recvec.kernels.fm_gibbs_random import below_normal, normal_between, normal_quantile
 from recvec.types import F32, F64, Array
 
@@ -183,6 +184,8 @@ def test_bad_input_is_refused() -> None:
         draw(problem, targets, **(given_ | {"rank": 0}))
     with pytest.raises(ValueRangeError, match=r"n_kept is 3; allowed: 1 \.\.\. n_iterations, which is 2"):
         draw(problem, targets, **(given_ | {"n_kept": 3}))
+    with pytest.raises(ValueRangeError, match=r"every is 3; allowed: 1 \.\.\. n_iterations / n_kept, which is 2"):
+        draw(problem, targets, every=3, **given_)
     with pytest.raises(ValueRangeError, match="targets of a probit machine are 0 and 1"):
         draw(problem, targets, likelihood="probit", **given_)
     with pytest.raises(ValueRangeError, match="targets of an ordered machine are whole numbers"):
@@ -232,3 +235,21 @@ def test_broken_least_squares_go_on() -> None:
     assert found.bias == whole.bias
     assert np.array_equal(found.factors, whole.factors)
     assert np.array_equal(found.linear, whole.linear)
+
+
+def test_kept_draws_are_those_of_the_chain() -> None:
+    problem, targets, _ = planted(0, n=50)
+    chain, spread = (
+        draw(problem, targets, rank=2, n_iterations=9, n_kept=n_kept, every=every, rng=np.random.default_rng(0), executor=ONE)
+        for n_kept, every in ((9, 1), (3, 2))
+    )
+    np.testing.assert_array_equal(spread.factors, chain.factors[[4, 6, 8]])
+    np.testing.assert_array_equal(spread.noise, chain.noise[[4, 6, 8]])
+
+
+def test_a_small_scale_lets_a_group_be_small() -> None:
+    groups, scales, rng = np.array([0, 0, 0, 1, 1], np.int32), np.array([1.0, 0.01]), np.random.default_rng(0)
+    zeros = np.zeros(5, np.float32), np.zeros((5, 16), np.float32)
+    laws = [draw_laws(groups, *zeros, first_laws(2, 16), 16, scales, rng) for _ in range(500)]
+    mean = np.mean([factors for _, factors, _, _ in laws], axis=(0, 2))
+    np.testing.assert_allclose(mean, [(3 + 2) / 1.0, (2 + 2) / 0.01], rtol=0.05)  # of Gamma((n + 2) / 2, c / 2)

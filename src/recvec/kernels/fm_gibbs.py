@@ -102,10 +102,7 @@ def draw(
         Where a draw is not finite.
     """
     check_targets(relations, targets, rank)
-    if not 1 <= n_kept <= n_iterations:
-        raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")
-    if not 1 <= every <= n_iterations // n_kept:
-        raise ValueRangeError(f"every is {every}; allowed: 1 ... n_iterations / n_kept, which is {n_iterations // n_kept}")
+    _check_kept(n_kept, every, n_iterations)
     chain = _Chain.start(relations, targets, rank, likelihood, scales, pairs_within=pairs_within, rng=None if resume else rng)
     kept = _room(chain, n_kept)
     begin(chain.parameters, chain.sides, resume, pairs=pairs_within, executor=executor)
@@ -125,6 +122,13 @@ def draw(
             on_iteration(iteration, chain.parameters.machine(rank), chain.state() | so_far)
     found: dict[str, Any] = {name.removeprefix(_DRAWS): draws for name, draws in kept.items()}
     return Posterior(**found, likelihood=likelihood, pairs_within=pairs_within)
+
+
+def _check_kept(n_kept: int, every: int, n_iterations: int) -> None:
+    if not 1 <= n_kept <= n_iterations:
+        raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")
+    if not 1 <= every <= n_iterations // n_kept:
+        raise ValueRangeError(f"every is {every}; allowed: 1 ... n_iterations / n_kept, which is {n_iterations // n_kept}")
 
 
 def _room(chain: "_Chain", n_kept: int) -> dict[str, Array]:
