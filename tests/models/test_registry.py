@@ -12,7 +12,7 @@ from recvec.errors import UnknownMethodError, nearest
         ("alz", "ranking", r"no method 'alz' \(nearest: 'als'\); allowed: popularity, random, svd, als"),
         ("ALS", "ranking", r"nearest: 'als'"),
         ("als", "rating", "method 'als' does not do the task 'rating'; allowed: ranking; for rating use svd, als-explicit"),
-        ("als", "click", "allowed: ranking; no method does click yet"),
+        ("als", "click", "allowed: ranking; for click use fm"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(name: str, task: str, message: str) -> None:

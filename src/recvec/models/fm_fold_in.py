@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from recvec.contract import FoldIn, Link, Parts, Runtime, State
 from recvec.data.histories import Histories
 from recvec.encoders.blocks import SideCoder
-from recvec.errors import InputError, ValueRangeError
+from recvec.errors import ArtifactError, InputError, ValueRangeError
 from recvec.kernels.fm_vectors import CONTEXT, ITEM, USER, Machine, as_items, as_users, in_context, sums
 from recvec.models.fm_history import HistorySolver
 from recvec.models.fm_links import Draws
@@ -188,6 +188,7 @@ class FMFoldIn(FoldIn):
             fields=arrays.get("fields"),
             within=meta["within"],
         )
+        _check(machine, arrays, state.arrays)
         rows = [
             sp.csr_array((p["data"], p["indices"], p["indptr"]), shape=(coder.n_ids, coder.attributes.n_features))
             for coder, p in ((users, below("user.attributes.")), (items, below("item.attributes.")))
@@ -196,6 +197,20 @@ class FMFoldIn(FoldIn):
         solver = HistorySolver(machine, state.arrays["item_vectors"], **parts)
         usual, anyone = sp.csr_array(arrays["usual"][None]), replace(solver, reg=arrays["anyone.reg"])
         return cls(name, machine, (users, items, moods), (rows[USER], rows[ITEM]), usual, solver, anyone)
+
+
+def _check(machine: Machine, arrays: Mapping[str, Array], vectors: Mapping[str, Array]) -> None:
+    """Refuse arrays that do not fit each other, and regularizations that are not above 0."""
+    s, n, d = machine.bias.size, int(machine.starts[-1]), machine.factors.shape[-1]
+    wanted = {"bias": (s,), "linear": (s, n), "factors": (s, n, d), "solver.reg": (s, d + 1), "anyone.reg": (s, d + 1)}
+    wrong = next((name for name, shape in wanted.items() if arrays[name].shape != shape), None)
+    if not s or wrong:
+        raise ArtifactError(f"the machine's array '{wrong or 'bias'}' does not fit the others; fit the model again")
+    if not all((arrays[name] > 0).all() for name in ("solver.reg", "anyone.reg")):
+        raise ArtifactError("the machine has a regularization that is not above 0; fit the model again")
+    width = machine.width + 2 * s
+    if any(vectors[f"{side}_vectors"].shape[1:] != (width,) for side in ("user", "item")):
+        raise ArtifactError(f"the vectors do not have the {width} columns of the machine; fit the model again")
 
 
 def numbered(coders: tuple[SideCoder, ...]) -> Array:
