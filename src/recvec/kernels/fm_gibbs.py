@@ -94,10 +94,7 @@ def draw(
         Where a draw is not finite.
     """
     check_targets(relations, targets, rank)
-    if not 1 <= n_kept <= n_iterations:
-        raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")
-    if not 1 <= every <= n_iterations // n_kept:
-        raise ValueRangeError(f"every is {every}; allowed: 1 ... n_iterations / n_kept, which is {n_iterations // n_kept}")
+    _check_kept(n_kept, every, n_iterations)
     chain = _Chain.start(relations, targets, rank, likelihood, scales, pairs_within=pairs_within, rng=rng)
     for side in chain.sides:
         side.refresh(chain.parameters, pairs=pairs_within, executor=executor)
@@ -120,6 +117,13 @@ def draw(
         likelihood=likelihood,
         pairs_within=pairs_within,
     )
+
+
+def _check_kept(n_kept: int, every: int, n_iterations: int) -> None:
+    if not 1 <= n_kept <= n_iterations:
+        raise ValueRangeError(f"n_kept is {n_kept}; allowed: 1 ... n_iterations, which is {n_iterations}")
+    if not 1 <= every <= n_iterations // n_kept:
+        raise ValueRangeError(f"every is {every}; allowed: 1 ... n_iterations / n_kept, which is {n_iterations // n_kept}")
 
 
 @dataclass(eq=False)
