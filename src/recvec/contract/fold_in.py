@@ -74,7 +74,7 @@ class FoldIn(ABC):
 
     def in_context(self, queries: F32, context: pl.DataFrame) -> F32:
         """Return the queries (B, d + n_extra), each in its row of the context, or all in the one row; only where `uses_context`."""
-        raise NotImplementedError
+        raise NotSupportedError("this model does not use context; leave it out, or use fm")
 
     def reasons(self, user: int, history: Histories, query: F32, item: int, vector: F32, context: pl.DataFrame | None) -> Parts | None:
         """Return as `parts` does, of a known user, where more is known of people than their history; else None.

@@ -11,7 +11,7 @@ filtering", RecSys 2011.
 import numpy as np
 
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
-from recvec.kernels.simd import LANES, add_product, add_scaled, dot, dot4, four, load, panels, store
+from recvec.kernels.simd import LANES, add_product, add_scaled, dot, dot4, four, load, panel, panels, store
 from recvec.types import F32
 
 UNROLLED = 192  # numbers of a row that are taken as one; longer rows come panel by panel
@@ -19,6 +19,11 @@ CACHE_BYTES = 1 << 20  # what the cache beside a core holds
 TILED_BYTES = 16 << 20  # of the fixed side: smaller than that, the last cache holds it all, and tiles only cost
 TILED_ENTRIES = 8  # fewer entries a row and tile, and moving the rows' own vectors costs more than tiles save
 SOLVED = np.float32(1e-14)  # of the first r' M r: far below rounding, but far above what float32 cannot hold
+
+
+def row_chunks(width: int) -> tuple[int, ...]:
+    """Return `chunks` of a row: the whole of it, or a panel of a long one."""
+    return (0,) * (width // LANES) if width <= UNROLLED else panel(width)
 
 
 def schedule(turned: F32, entries_per_row: float) -> tuple[int, int]:
@@ -82,16 +87,22 @@ def _residual(chunks, spans, indices, quadratic, linear, fixed, spectrum, reg, s
     for u in range(len(x)):
         for a in range(x.shape[1]):
             out[u, a] = -(spectrum[a] + reg[u]) * x[u, a]
-    if x.shape[1] == LANES * len(chunks):
-        _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, out)
-    else:
-        _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, share, x, out)
+    add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, out)
     return out
 
 
 @compiled_exactly
+def add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, total):
+    """Add ``sum_e (share l_e - q_e x'y_e) y_e`` to the totals (b, width); the entries of row u in tile t begin at ``spans[t, u]``."""
+    if x.shape[1] == LANES * len(chunks):
+        _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, total)
+    else:
+        _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, share, x, total)
+
+
+@compiled_exactly
 def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, total):
-    """Add ``sum_e (share l_e - q_e x'y_e) y_e`` to the totals, four entries at a time; all stays in registers."""
+    """Do what `add_entries` does, four entries at a time; all stays in registers."""
     for t in range(len(spans) - 1):
         for u in range(len(x)):
             first, last = spans[t, u], spans[t + 1, u]

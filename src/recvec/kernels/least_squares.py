@@ -23,9 +23,9 @@ import numpy as np
 
 from recvec.errors import DivergedError
 from recvec.kernels.blocks import blocks_of_cost
-from recvec.kernels.conjugate_gradient import UNROLLED, improve, schedule
+from recvec.kernels.conjugate_gradient import improve, row_chunks, schedule
 from recvec.kernels.exact_rows import solve_exactly
-from recvec.kernels.simd import LANES, panel
+from recvec.kernels.simd import LANES
 from recvec.kernels.subspace import sweep_blocks
 from recvec.types import F32, F64, I32, I64, Executor
 
@@ -239,7 +239,7 @@ def _solver(name: Solver, rows: WeightedRows, side: FixedSide, reg: F32, cg_step
     turned, spectrum, d = side.turned, side.spectrum, len(side.basis)
     width, entries = turned.shape[1], (rows.indices, rows.quadratic, rows.linear)
     tile, group = schedule(turned, len(rows.indices) / max(1, len(reg)))
-    chunks = (0,) * (width // LANES) if width <= UNROLLED else panel(width)
+    chunks = row_chunks(width)
 
     def conjugate_gradient(at: slice, indptr: I64, x: F32) -> None:
         improve(chunks, tile, group, indptr, *entries, turned, spectrum, side.square, reg[at], cg_steps, x)
