@@ -12,6 +12,7 @@
     |   |-- UnknownMethodError  a method name that the registry does not hold
     |   `-- HyperparameterError an unknown, mistyped or out-of-range hyper-parameter
     |-- NotSupportedError       this method or model cannot do that; the message says what can
+    |-- MissingExtraError       an optional package that is not installed; the message says how to install it
     |-- ResourceError           memory, time or disk that does not suffice
     |-- DivergedError           training left the finite numbers
     `-- ArtifactError           a saved model is missing, damaged, or from a newer version
@@ -61,6 +62,10 @@ class HyperparameterError(InputError):
 
 class NotSupportedError(RecvecError):
     """A method or model cannot do what was asked; the message says what can."""
+
+
+class MissingExtraError(RecvecError, ImportError):
+    """An optional package is not installed; the message says how to install it."""
 
 
 class ResourceError(RecvecError):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from recvec.contract import hyperparameters
+from recvec.contract.extras import require
 from recvec.contract.model import Model, State
 from recvec.contract.runtime import Runtime
 from recvec.data.dataset import Dataset
@@ -143,6 +144,7 @@ class Method(ABC):
     gives: ClassVar[str]
     holds_histories: ClassVar[bool] = False  # whether a model of it is made of the training histories, as an ItemModel is
     saves_memory: ClassVar[str] = "lower embedding_dim"
+    extra: ClassVar[str] = ""  # optional packages that a fit needs, as in pip install 'recvec[torch]'
 
     def __post_init__(self) -> None:
         hyperparameters.check(self)
@@ -179,6 +181,8 @@ class Method(ABC):
 
         Raises
         ------
+        MissingExtraError
+            Where an optional package that it needs is not installed.
         InputError
             Where the dataset lacks what the method needs.
         ResourceError
@@ -187,6 +191,8 @@ class Method(ABC):
             Where `resume` comes from other data, another recipe or another seed.
         """
         runtime = runtime or Runtime()
+        if self.extra:
+            require(self.extra, self.name)
         self._check(dataset, runtime)
         generator = np.random.default_rng(0 if rng is None else rng)
         identity = self._identity(generator) | {"data": dataset.fingerprint if checkpoint or resume else ""}
