@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 
 PEERS := .peers
 REPETITIONS ?= 5
+WORKERS ?= auto
 
 .PHONY: setup demo test lint types check bench-peers clean
 
@@ -28,7 +29,7 @@ types: setup
 	$(BIN)/mypy
 
 check: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 test: lint types check
 

@@ -14,6 +14,14 @@ settings.load_profile("repeatable")
 DATA = Path(os.environ.get("RECVEC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares fixtures in one worker: the tests of a file, and those of the battery that are of one method."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        label = getattr(parameters.get("case"), "label", "")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}-{label}"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the research data sets: in CI their absence is a failure, elsewhere a skip with a reason."""

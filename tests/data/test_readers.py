@@ -29,7 +29,7 @@ GOOD = HEAD + "u1,i1,3\nu2,i2,4.5\n"
 def write(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     raw = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    path.write_bytes(gzip.compress(raw, mtime=0) if name.endswith(".gz") else raw)
     return path
 
 
@@ -213,7 +213,7 @@ def test_nothing_is_left_beside(tmp_path: Path) -> None:
 ENDINGS = r"\.csv, \.tsv, \.ndjson, \.jsonl, \.parquet \(text formats also with \.gz\)"
 PARQUET = io.BytesIO()
 pl.DataFrame({"user_id": range(500), "item_id": range(500)}).write_parquet(PARQUET)
-ZIPPED = gzip.compress((HEAD + "".join(f"{i},{i * 7919 % 1009},{i % 5}\n" for i in range(5000))).encode())
+ZIPPED = gzip.compress((HEAD + "".join(f"{i},{i * 7919 % 1009},{i % 5}\n" for i in range(5000))).encode(), mtime=0)
 EMPTY = "is empty; allowed: a header and at least one row; check how the file was written"
 UNREADABLE = "; it may be damaged or not in the format that its name says"
 
@@ -225,7 +225,7 @@ UNREADABLE = "; it may be damaged or not in the format that its name says"
         ("e.parquet", b"", EMPTY),
         ("nl.csv", b"\n\r\n\n", EMPTY),
         ("bom.csv", b"\xef\xbb\xbf", EMPTY),
-        ("e.csv.gz", gzip.compress(b""), EMPTY),
+        ("e.csv.gz", gzip.compress(b"", mtime=0), EMPTY),
         ("e.ndjson", b"\n\n", EMPTY),
         ("h.csv", HEAD.encode(), "has a header but no rows; allowed: at least one row; check how the file was written"),
         ("h2.tsv", b"user_id\titem_id", "has a header but no rows; allowed"),
@@ -237,19 +237,19 @@ UNREADABLE = "; it may be damaged or not in the format that its name says"
         ("zip.csv", b"PK\x03\x04rest", "is a zip archive or a spreadsheet; save the table itself as .csv"),
         ("pq.csv", PARQUET.getvalue(), "is a Parquet file; let its name end in .parquet"),
         ("gz.csv", ZIPPED, "is gzipped; let its name end in .gz after the format"),
-        ("gzgz.csv.gz", gzip.compress(ZIPPED), "is gzipped; let its name end in .gz after the format"),
+        ("gzgz.csv.gz", gzip.compress(ZIPPED, mtime=0), "is gzipped; let its name end in .gz after the format"),
         ("csv.parquet", GOOD.encode(), "is not a Parquet file; allowed: .csv"),
         ("gz.parquet", ZIPPED, "is not a Parquet file; allowed"),
         ("csv.csv.gz", GOOD.encode(), "cannot be read: Not a gzipped file (b'us')" + UNREADABLE),
         ("half.csv.gz", ZIPPED[: len(ZIPPED) // 2], "cannot be read: Compressed file ended before the end-of-stream marker was reached" + UNREADABLE),
         ("tail.csv.gz", ZIPPED[:-3], "cannot be read: Compressed file ended before"),
-        ("half.ndjson.gz", gzip.compress(b'{"user_id":1,"item_id":2}\n' * 999)[:-9], "cannot be read: Compressed file ended before"),
+        ("half.ndjson.gz", gzip.compress(b'{"user_id":1,"item_id":2}\n' * 999, mtime=0)[:-9], "cannot be read: Compressed file ended before"),
         ("half.parquet", PARQUET.getvalue()[: len(PARQUET.getvalue()) // 2], "cannot be read: parquet: "),
         ("tail.parquet", PARQUET.getvalue()[:-2], "cannot be read: parquet: "),
         ("short.parquet", b"PAR1", "cannot be read: parquet: "),
         ("t.txt", GOOD.encode(), "ends in '.txt'; allowed: .csv"),
         ("none", GOOD.encode(), "has no ending; allowed: .csv"),
-        ("t.parquet.gz", gzip.compress(PARQUET.getvalue()), "ends in '.gz'; allowed: .csv"),
+        ("t.parquet.gz", gzip.compress(PARQUET.getvalue(), mtime=0), "ends in '.gz'; allowed: .csv"),
         ("cr.csv", GOOD.replace("\n", "\r").encode(), "ends its lines with a carriage return alone; allowed: newlines; save it with"),
         ("semi.csv", b"user_id;item_id;rating\n1;2;3,5\n", "is separated by semicolons; allowed: commas for this ending; save it with commas"),
         ("sep.csv", b"sep=;\nuser_id;item_id\n1;2\n", "is separated by semicolons; allowed: commas"),
