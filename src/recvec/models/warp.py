@@ -34,11 +34,11 @@ class WARP(Pairwise):
 
     embedding_dim: int = param(64, "length of the vectors", low=1, high=2048, search=(16, 512, "log"))
     epochs: int = param(30, "passes over the interactions", low=1, high=10_000, search=(10, 100, "log"))
-    learning_rate: float = param(0.1, "size of the first steps; it falls to zero", low=1e-8, high=1e6, search=(0.01, 0.5, "log"))
-    reg_user: float = param(0.01, "regularization of the user", low=0.0, high=1e6, search=(1e-4, 0.1, "log"))
-    reg_positive: float = param(0.001, "regularization of the item met", low=0.0, high=1e6, search=(1e-5, 0.1, "log"))
-    reg_negative: float = param(0.001, "regularization of the negative item", low=0.0, high=1e6, search=(1e-5, 0.1, "log"))
-    max_draws: int = param(30, "most negatives that are looked at in a step", low=1, high=100_000, search=(5, 200, "log"))
+    learning_rate: float = param(0.05, "size of the first steps; it falls to zero", low=1e-8, high=1e6, search=(0.01, 0.5, "log"))
+    reg_user: float = param(0.1, "regularization of the user", low=0.0, high=1e6, search=(1e-4, 0.5, "log"))
+    reg_positive: float = param(0.03, "regularization of the item met", low=0.0, high=1e6, search=(1e-5, 0.5, "log"))
+    reg_negative: float = param(0.1, "regularization of the negative item", low=0.0, high=1e6, search=(1e-5, 0.5, "log"))
+    max_draws: int = param(10, "most negatives that are looked at in a step", low=1, high=100_000, search=(5, 200, "log"))
     item_bias: bool = param(True, "whether items have a bias")
     user_passes: int = param(10, "passes over a history that end the fit and fold people in", low=1, high=10_000, search=(10, 60, "log"))
 
