@@ -30,6 +30,7 @@ BEYOND: dict[str, tuple[dict[str, tuple[float, ...]], ...]] = {
     ),
     "warp": (
         {"learning_rate": (0.05, 0.1), "scale": (6.0, 10.0, 20.0), "max_draws": (10,)},
+        {"learning_rate": (0.1, 0.2), "scale": (20.0, 40.0), "max_draws": (10,)},
         {"learning_rate": (0.025,), "scale": (3.0, 6.0), "max_draws": (10,)},
         {"learning_rate": (0.025, 0.05), "scale": (3.0, 6.0), "max_draws": (5,)},
     ),
