@@ -8,10 +8,11 @@ Quality: HR@10 and NDCG@10, all users and those with new rows, relative to the f
 each seed. Overlap: share of the top 10 by folding in the history that is in the top 10 by the stored vector. Time:
 medians of interleaved repetitions; the update counts the merging of the histories and `Method.update`, the full fit
 `Method.fit` on the merged histories, both without reading tables. `plans` are the other ways that were tried, built here
-from the same kernel, at 64 dimensions. Usage: python benchmarks/accuracy/update.py; data folder: RECVEC_DATA. Takes
-about ten minutes; times want an idle machine. Writes benchmarks/accuracy/results/update.json.
+from the same kernel, at 64 dimensions. Usage: python benchmarks/accuracy/update.py [--dim 64] [--variant new_users]; what is
+left out stays as the file has it. Data folder: RECVEC_DATA. Takes about ten minutes; times want an idle machine. Writes benchmarks/accuracy/results/update.json.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -270,11 +271,19 @@ def measured(variant: Callable[..., np.ndarray], d: int, table: pl.DataFrame) ->
 
 
 def main() -> None:
-    """Measure everything and write the file."""
-    table = pl.read_parquet(DATA / "train.parquet").select("user_id", "item_id")
-    rows = [measured(variant, d, table) for d in SEEDS for variant in VARIANTS]
+    """Measure what is asked for, and write it into the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dim", type=int, choices=SEEDS, action="append", help="width (default: all)")
+    parser.add_argument("--variant", choices=[v.__name__ for v in VARIANTS], action="append", help="choice of later rows (default: all)")
+    given = parser.parse_args()
     out = ROOT / "benchmarks/accuracy/results/update.json"
-    out.write_text(json.dumps({"version": rv.__version__, "environment": environment(), "rows": rows}, indent=1) + "\n")
+    rows = {(row["variant"], row["embedding_dim"]): row for row in json.loads(out.read_text())["rows"]} if out.exists() else {}
+    table = pl.read_parquet(DATA / "train.parquet").select("user_id", "item_id")
+    for d in given.dim or SEEDS:
+        for variant in (v for v in VARIANTS if v.__name__ in (given.variant or [v.__name__])):
+            rows[variant.__name__, d] = measured(variant, d, table)
+    ordered = [rows[v.__name__, d] for d in SEEDS for v in VARIANTS if (v.__name__, d) in rows]
+    out.write_text(json.dumps({"version": rv.__version__, "environment": environment(), "rows": ordered}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

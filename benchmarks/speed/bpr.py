@@ -32,14 +32,15 @@ from recvec.kernels.topk import top_k
 from recvec.types import F32
 
 EPOCHS, D, PASSES = 20, 64, 10
-OURS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {  # recipe: numbers of epochs, and what is not the default
-    "adaptive": ((5, 10, 20, 40, 80), {}),
-    "popularity": ((5, 10, 20, 40), {"negatives": "popularity", "learning_rate": 0.3, "user_passes": PASSES}),
+WEAK: dict[str, Any] = {"learning_rate": 0.1, "reg_user": 0.01, "reg_positive": 0.001, "reg_negative": 0.01}  # suits few epochs
+OURS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {  # recipe: numbers of epochs, and settings
+    "adaptive": ((5, 10, 20, 40, 80), WEAK),
+    "popularity": ((5, 10, 20, 40), WEAK | {"negatives": "popularity", "learning_rate": 0.3, "user_passes": PASSES}),
 }
 PEER = {0.05: (20, 60, 150), 0.1: (20, 60, 150)}  # learning rate -> epochs
 PEER_REG = 0.01  # implicit's default
-ALIKE = rv.BPR(embedding_dim=D, epochs=EPOCHS, negatives="popularity", popularity_exponent=1.0, user_passes=PASSES)
-ADAPTIVE = rv.BPR(embedding_dim=D, epochs=EPOCHS, user_passes=PASSES)
+ALIKE = rv.BPR(embedding_dim=D, epochs=EPOCHS, negatives="popularity", popularity_exponent=1.0, user_passes=PASSES, **WEAK)
+ADAPTIVE = rv.BPR(embedding_dim=D, epochs=EPOCHS, user_passes=PASSES, **WEAK)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 As tuning/als_defaults.py: the training part of each data set is cut once more (`random`, 10 %), every setting is fitted
 on the rest and scored by ndcg@20 on the cut. The default is the setting whose score, relative to the best of its data
 set, is highest on average. `ease` takes its `reg` as a multiple of the popularity that its docstring names, and leaves
-out the one data set that would take it minutes. A method that the log already holds is not searched again.
+out the one data set that would take it minutes. A setting that the log already holds is not fitted again.
 Usage: python benchmarks/tuning/item_model_defaults.py [--out FILE]; data folder: RECVEC_DATA. Takes about half an hour.
 """
 
@@ -87,18 +87,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/tuning/item_model_defaults.json")
     out = parser.parse_args().out
     cuts = {name: rv.split(training_part(name), "random", seed=0) for name in SETS}
-    result: dict[str, object] = json.loads(out.read_text()) if out.exists() else {}
+    result: dict[str, dict[str, list[dict[str, object]]]] = json.loads(out.read_text()) if out.exists() else {}
     for method, grid in GRIDS.items():
-        if method in result:
-            continue
-        log: list[dict[str, object]] = []
+        log = result.setdefault(method, {"means": [], "log": []})["log"]
         for name in SETS[1:] if method == "ease" else SETS:
             for values in itertools.product(*grid.values()):
                 setting = dict(zip(grid, values, strict=True))
+                if any(row | {"data": name, **setting} == row for row in log):
+                    continue
                 log.append({"data": name, **setting, "ndcg@20": round(score(METHODS[method](**setting), cuts[name]), 5)})
                 print(method, log[-1], flush=True)
-        result[method] = {"means": means(log, list(grid)), "log": log}
-        out.write_text(json.dumps(result, indent=1) + "\n")
+            result[method] = {"means": means(log, list(grid)), "log": log}
+            out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 For each data set one tenth of the training rows is held out at random, every setting is fitted on the rest and scored by
 ndcg@20 on the cut; test parts are never read. `scale` multiplies the three regularizations of a fixed proportion. The default
-is the setting whose score, relative to the best of its data set, is highest on average.
+is the setting whose score, relative to the best of its data set, is highest on average. `BEYOND` goes on where the best of
+the grid lay at its edge. A setting that the log already holds is not fitted again.
 Usage: python benchmarks/tuning/pairwise_defaults.py [--method bpr] [--out FILE]; data folder: RECVEC_DATA.
 """
 
@@ -21,6 +22,18 @@ SETS = ("sample", "movielens-100k", "amazon-musical-instruments-5core", "lastfm-
 GRIDS = {
     "bpr": {"learning_rate": (0.05, 0.1, 0.2, 0.4), "scale": (0.3, 1.0, 3.0), "mean_rank": (0.03, 0.1)},
     "warp": {"learning_rate": (0.05, 0.1, 0.2, 0.4), "scale": (0.3, 1.0, 3.0), "max_draws": (10, 50)},
+}
+BEYOND: dict[str, tuple[dict[str, tuple[float, ...]], ...]] = {
+    "bpr": (
+        {"learning_rate": (0.05, 0.1, 0.2), "scale": (6.0, 10.0), "mean_rank": (0.1,)},
+        {"learning_rate": (0.05, 0.1), "scale": (3.0, 6.0), "mean_rank": (0.3,)},
+    ),
+    "warp": (
+        {"learning_rate": (0.05, 0.1), "scale": (6.0, 10.0, 20.0), "max_draws": (10,)},
+        {"learning_rate": (0.1, 0.2), "scale": (20.0, 40.0), "max_draws": (10,)},
+        {"learning_rate": (0.025,), "scale": (3.0, 6.0), "max_draws": (10,)},
+        {"learning_rate": (0.025, 0.05), "scale": (3.0, 6.0), "max_draws": (5,)},
+    ),
 }
 REG = {"reg_user": 0.01, "reg_positive": 0.003, "reg_negative": 0.01}
 
@@ -46,12 +59,10 @@ def main() -> None:
     given = parser.parse_args()
     result = json.loads(given.out.read_text()) if given.out.exists() else {}
     for name, data in itertools.product(given.method or GRIDS, SETS):
-        if any(row["data"] == data for row in result.get(name, [])):
-            continue
         split = rv.split(training_part(data), "random", seed=0)
-        grid = GRIDS[name]
-        for values in itertools.product(*grid.values()):
-            setting = dict(zip(grid, values, strict=True))
+        for setting in settings(name):
+            if any(row | {"data": data, **setting} == row for row in result.get(name, [])):
+                continue
             chosen = {key: round(reg * setting["scale"], 6) for key, reg in REG.items()}
             chosen |= {key: value for key, value in setting.items() if key != "scale"}
             try:
@@ -63,6 +74,12 @@ def main() -> None:
         print(name, data, max(result[name], key=lambda row, of=data: (row["data"] == of) * row["ndcg@20"]), flush=True)
     for name, rows in result.items():
         print(name, best(rows, tuple(GRIDS[name])))
+
+
+def settings(name: str) -> list[dict[str, float]]:
+    """Return the settings of the grid and those beyond its edge."""
+    grids = (GRIDS[name], *BEYOND[name])
+    return [dict(zip(grid, values, strict=True)) for grid in grids for values in itertools.product(*grid.values())]
 
 
 def best(rows: list[dict[str, float]], keys: tuple[str, ...]) -> list[tuple[float, dict[str, float]]]:

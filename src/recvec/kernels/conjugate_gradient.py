@@ -10,14 +10,15 @@ filtering", RecSys 2011.
 
 import numpy as np
 
-from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
-from recvec.kernels.simd import LANES, add_product, add_scaled, dot, dot4, four, load, panel, panels, store
+from recvec.kernels.compiled import compiled, compiled_exactly, compiled_inline, compiled_into_callers
+from recvec.kernels.simd import LANES, add_product, add_scaled, dot, dot4, four, load, panel, panels, prefetch, store
 from recvec.types import F32
 
 UNROLLED = 192  # numbers of a row that are taken as one; longer rows come panel by panel
 CACHE_BYTES = 1 << 20  # what the cache beside a core holds
 TILED_BYTES = 16 << 20  # of the fixed side: smaller than that, the last cache holds it all, and tiles only cost
 TILED_ENTRIES = 8  # fewer entries a row and tile, and moving the rows' own vectors costs more than tiles save
+AHEAD = 8  # entries after this one whose vectors are asked for already: those of a large side come late
 SOLVED = np.float32(1e-14)  # of the first r' M r: far below rounding, but far above what float32 cannot hold
 
 
@@ -108,10 +109,12 @@ def _add_entries(chunks, spans, indices, quadratic, linear, fixed, share, x, tot
             first, last = spans[t, u], spans[t + 1, u]
             if first == last:
                 continue
+            until = _until(spans, last)
             x_u, r = load(chunks, x, u), load(chunks, total, u)
             fours = last - (last - first) % 4
             for e in range(first, fours, 4):
                 i0, i1, i2, i3 = four(indices, e)
+                _ask_for(chunks, fixed, 1, indices, min(e + AHEAD, until))
                 q0, q1, q2, q3 = four(quadratic, e)
                 l0, l1, l2, l3 = four(linear, e)
                 y0, y1 = load(chunks, fixed, i0), load(chunks, fixed, i1)
@@ -137,9 +140,10 @@ def _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, sha
     for t in range(len(spans) - 1):
         for u in range(len(x)):
             first, last = spans[t, u], spans[t + 1, u]
-            fours = last - (last - first) % 4
+            until, fours = _until(spans, last), last - (last - first) % 4
             for e in range(first, fours, 4):
                 i0, i1, i2, i3 = four(indices, e)
+                _ask_for(chunks, rows, k, indices, min(e + AHEAD, until))
                 p0, p1, p2, p3 = np.int64(i0) * k, np.int64(i1) * k, np.int64(i2) * k, np.int64(i3) * k
                 s0 = s1 = s2 = s3 = nothing
                 for c in range(k):
@@ -161,6 +165,20 @@ def _add_entries_in_panels(chunks, spans, indices, quadratic, linear, fixed, sha
                 w = share * linear[e] - quadratic[e] * dot(one, s)
                 for c in range(k):
                     store(out, u * k + c, add_scaled(load(chunks, out, u * k + c), w, load(chunks, rows, p + c)))
+
+
+@compiled_inline
+def _until(spans, last):
+    """Return where the last four entries begin that follow: of all rows, or of this row where its next ones lie in another tile."""
+    return (spans[1, -1] if len(spans) == 2 else last) - 4
+
+
+@compiled_inline
+def _ask_for(chunks, rows, k, indices, at):
+    """Begin to bring the vectors of four entries, which are k rows of `rows` each."""
+    for i in four(indices, at):
+        for c in range(k):
+            prefetch(chunks, rows, np.int64(i) * k + c)
 
 
 @compiled_into_callers

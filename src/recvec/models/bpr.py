@@ -43,10 +43,10 @@ class BPR(Pairwise):
 
     embedding_dim: int = param(64, "length of the vectors", low=1, high=2048, search=(16, 512, "log"))
     epochs: int = param(60, "passes over the interactions", low=1, high=10_000, search=(20, 200, "log"))
-    learning_rate: float = param(0.1, "size of the first steps; it falls to zero", low=1e-8, high=1e6, search=(0.01, 0.5, "log"))
-    reg_user: float = param(0.01, "regularization of the user", low=0.0, high=1e6, search=(1e-4, 0.1, "log"))
-    reg_positive: float = param(0.001, "regularization of the item met", low=0.0, high=1e6, search=(1e-5, 0.1, "log"))
-    reg_negative: float = param(0.01, "regularization of the negative item", low=0.0, high=1e6, search=(1e-5, 0.1, "log"))
+    learning_rate: float = param(0.2, "size of the first steps; it falls to zero", low=1e-8, high=1e6, search=(0.01, 0.5, "log"))
+    reg_user: float = param(0.06, "regularization of the user", low=0.0, high=1e6, search=(1e-4, 0.5, "log"))
+    reg_positive: float = param(0.018, "regularization of the item met", low=0.0, high=1e6, search=(1e-5, 0.5, "log"))
+    reg_negative: float = param(0.06, "regularization of the negative item", low=0.0, high=1e6, search=(1e-5, 0.5, "log"))
     negatives: str = param(
         "adaptive",
         "how negatives are drawn: all alike, by popularity, or high in the user's own order",
