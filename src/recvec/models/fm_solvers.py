@@ -222,7 +222,7 @@ def softmax(method: "FM", problem: Problem, training: Training) -> Learned:
     done, arrays = training.restore()
     state = {name: array for name, array in arrays.items() if name not in ("user_vectors", "item_vectors")}
     found = solve_softmax(
-        users, items, pairs, rank=method.embedding_dim, loss=loss,
+        users, items, pairs, rank=method.embedding_dim, loss=loss, n_negatives=method.shared_negatives,
         n_steps=method.epochs, learning_rate=method.learning_rate, rng=training.rng, executor=training.runtime.executor,
         on_step=on_step, resume=state if done else None, done=done,
     )  # fmt: skip
