@@ -74,6 +74,9 @@ SEARCHES = {
     "warm-softmax": Search(
         data="movielens-1m", protocol="random", use=(), method=replace(_SOFTMAX, embedding_dim=64, use_attributes=False)
     ),
+    "small-softmax": Search(
+        data="movielens-100k", protocol="random", use=(), method=replace(_SOFTMAX, embedding_dim=16, epochs=200, use_attributes=False)
+    ),
     "new-items": Search(data="movielens-100k", protocol="new-items", use=("genres",), method=_FM),
     "new-users-softmax": Search(data="movielens-1m", protocol="new-users", use=PEOPLE, method=replace(_SOFTMAX, cold_weight=10.0)),
     "new-items-softmax": Search(data="movielens-100k", protocol="new-items", use=("genres",), method=_SOFTMAX),
