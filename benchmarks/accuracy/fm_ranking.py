@@ -10,7 +10,8 @@
   genres stands the same without genres, once as it comes (all new items tie, and ties go to the smaller row, which in this data set
   belongs to a more popular film), once with ties broken at random; and the popularity of genres: an item's score is the mean over
   its genres of the mean count of a training item of that genre.
-- ``warm``: MovieLens-1M, random 90/10, three seeds: ids and attributes of both sides against ``als`` at the same width and epochs.
+- ``warm``: MovieLens-1M, random 90/10, three seeds: ids and attributes of both sides, and ids by softmax, against ``als`` at the same
+  width.
 
 Settings of each fold are those that did best on validation parts of its own training part
 (``benchmarks/tuning/fm_ranking_search.py``); of ``warm`` a validation part of the first split's training part chose for all three.
@@ -33,15 +34,16 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tuning"))
 
-from fm_machines import Machine, block_of, settings_of  # noqa: E402  of this folder
-from fm_ranking_search import PEOPLE, PROBLEMS, best_of, read  # noqa: E402  of the folder of searches
+from fm_ranking_search import SEARCHES, best_of  # noqa: E402  of the folder of searches
 from run import commit  # noqa: E402  of this folder
 
 import recvec as rv  # noqa: E402
 from recvec.cli.output import environment  # noqa: E402
 from recvec.contract import Runtime, available_cores  # noqa: E402
 from recvec.data.splits import folds  # noqa: E402
+from recvec.encoders.attributes import AttributeCoder  # noqa: E402
 from recvec.evaluation.report import Evaluation  # noqa: E402
+from recvec.types import F64  # noqa: E402
 
 SHOWN = ("recall_capped@20", "ndcg@20")
 RIDGE = 100.0
@@ -50,11 +52,11 @@ Scorer = Callable[[Any], Any]
 
 def chosen(name: str, splits: Sequence[rv.Split], runtime: Runtime) -> tuple[Evaluation, list[dict[str, Any]]]:
     """Fit each fold with its own settings and measure."""
-    methods: list[Machine] = [replace(PROBLEMS[name][2], **best_of(name, fold)) for fold in range(len(splits))]
+    methods = [SEARCHES[name].recipe(best_of(name, fold), split.train) for fold, split in enumerate(splits)]
     of_data = {id(split.train): method for split, method in zip(splits, methods, strict=True)}
     fit = lambda data, seed: of_data[id(data)].fit(data, rng=seed, runtime=runtime)  # noqa: E731
     found = rv.cross_validate(methods[0], splits, k=20, runtime=runtime, fit=fit)
-    return found, [settings_of(method) for method in methods]
+    return found, [method.recipe for method in methods]
 
 
 def by_scores(make: Callable[[rv.Dataset], Scorer], splits: Sequence[rv.Split], runtime: Runtime) -> Evaluation:
@@ -62,9 +64,14 @@ def by_scores(make: Callable[[rv.Dataset], Scorer], splits: Sequence[rv.Split], 
     return rv.cross_validate(rv.Popularity(), splits, k=20, runtime=runtime, fit=lambda data, seed: make(data))  # type: ignore[arg-type,return-value]
 
 
+def encoded(table: Any) -> F64:
+    """Return attributes as the machines see them."""
+    return AttributeCoder.fit(table, "row").encode(table.frame).toarray().astype(np.float64)
+
+
 def ridge(data: rv.Dataset) -> Scorer:
     """Predict all items' interactions linearly from the attributes of users."""
-    x = block_of(data.n_users, data.user_features, PEOPLE).features[:, data.n_users :].toarray().astype(np.float64)
+    x = encoded(data.user_features)
     pairs = data.matrix()
     known = np.diff(pairs.indptr) > 0
     trained = x[known]
@@ -74,7 +81,7 @@ def ridge(data: rv.Dataset) -> Scorer:
 
 def genre_popularity(data: rv.Dataset) -> Scorer:
     """Score an item by the mean popularity of its genres."""
-    has = block_of(data.n_items, data.item_features, "genres").features[:, data.n_items :].toarray().astype(np.float64)
+    has = encoded(data.item_features)
     counts = data.item_counts.astype(np.float64)
     of_genre = (has > 0).T
     known = of_genre[:, counts > 0]
@@ -102,7 +109,7 @@ def told(results: dict[str, Evaluation], reference: str) -> dict[str, Any]:
 
 def new_users(runtime: Runtime) -> dict[str, Any]:
     """Rank for users known by their attributes."""
-    splits = folds(read("movielens-1m"), "new-users", 5, seed=0)
+    splits = folds(SEARCHES["new-users"].read(), "new-users", 5, seed=0)
     found, settings = chosen("new-users", splits, runtime)
     results = {"ids and attributes": found}
     results["ridge"] = by_scores(ridge, splits, runtime)
@@ -112,10 +119,11 @@ def new_users(runtime: Runtime) -> dict[str, Any]:
 
 def new_items(runtime: Runtime) -> dict[str, Any]:
     """Rank items known by their genres, among themselves."""
-    splits = folds(read("movielens-100k"), "new-items", 5, seed=0)
+    search = SEARCHES["new-items"]
+    splits = folds(search.read(), "new-items", 5, seed=0)
     found, settings = chosen("new-items", splits, runtime)
     results = {"ids and genres": found}
-    without = replace(PROBLEMS["new-items"][2], item_attributes="")
+    without = replace(search.method, use_attributes=False)
     results["ids only"] = rv.cross_validate(without, splits, k=20, runtime=runtime)
     results["ids only, ties at random"] = by_scores(lambda data: in_no_order(data.n_items), splits, runtime)
     results["genre popularity"] = by_scores(genre_popularity, splits, runtime)
@@ -124,15 +132,12 @@ def new_items(runtime: Runtime) -> dict[str, Any]:
 
 def warm(runtime: Runtime) -> dict[str, Any]:
     """Rank for people with a history, whom attributes should not hurt."""
-    data, d, epochs = read("movielens-1m"), 64, 12
-    both = replace(PROBLEMS["warm"][2], **best_of("warm", 0))
-    methods: dict[str, Any] = {
-        "als": rv.ALS(embedding_dim=d, epochs=epochs, reg=0.006),  # the best of .003, .006, .012 on the same validation part
-        "ids only": replace(PROBLEMS["warm-ids"][2], **best_of("warm-ids", 0)),
-        "ids and attributes": both,
-        "ids and attributes, cold_weight 1": replace(both, cold_weight=1.0),
-    }
+    data, names = SEARCHES["warm"].read(), {"ids only": "warm-ids", "ids and attributes": "warm", "ids only, softmax": "warm-softmax"}
     splits = [rv.split(data, "random", seed=seed) for seed in range(3)]
+    # of als: the best of .003, .006, .012 on the same validation part
+    methods: dict[str, Any] = {"als": rv.ALS(embedding_dim=64, epochs=12, reg=0.006)}
+    methods |= {name: SEARCHES[search].recipe(best_of(search, 0), splits[0].train) for name, search in names.items()}
+    methods["ids and attributes, cold_weight 1"] = replace(methods["ids and attributes"], cold_weight=1.0)
     results = {name: [rv.cross_validate(m, [split], k=20, runtime=runtime) for split in splits] for name, m in methods.items()}
     of_splits = [told({name: found[at] for name, found in results.items()}, "als") for at in range(len(splits))]
     means = {name: {m: float(np.mean([r.metrics[m] for r in found])) for m in (*SHOWN, "recall@20")} for name, found in results.items()}

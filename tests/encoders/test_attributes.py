@@ -85,10 +85,17 @@ def test_many_levels_are_said_and_hashed_only_if_asked() -> None:
     assert coder.notes == ("user attribute 'zip' has 20,000 levels: each has a vector; set hash_levels to share vectors",)
     hashed = AttributeCoder.fit(found, "user", hash_levels=64)
     assert hashed.n_features == 64
+    assert hashed.notes == ("user attribute 'zip' has 20,000 levels: hashed into 64",)
     x = hashed.encode(found.frame)
     assert (x.sum(axis=1) == 1).all()
     assert x.sum(axis=0).min() > 200
     assert hashed.encode(pl.DataFrame({"zip": ["never seen"]})).nnz == 1
+
+
+def test_numbers_that_a_word_makes_a_category_are_said() -> None:
+    coder = AttributeCoder.fit(table(age=["31", "thirty", "47", None, "18"]), "user")
+    assert coder.notes == ("user attribute 'age' is a category because 'thirty' is no number; correct it if it should be one",)
+    assert AttributeCoder.fit(table(age=["young", "old", "7"], zone=["1", "2", "3"]), "user").notes == ()
 
 
 def test_a_name_of_an_id_is_refused() -> None:

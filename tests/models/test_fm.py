@@ -1,6 +1,10 @@
 """Factorization machines: what they equal, what moves them, what they say, and what they refuse."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,7 @@ import polars as pl
 import pytest
 
 import recvec as rv
-from recvec.contract import DotModel, State
+from recvec.contract import DotModel, Runtime, State
 from recvec.data.synthetic import sample_tables
 from recvec.errors import ColumnError, HyperparameterError, InputError, NotSupportedError, ValueRangeError
 
@@ -265,6 +269,24 @@ def test_a_killed_fit_that_stops_early_goes_on(data: rv.Dataset) -> None:
     assert resumed.curve == whole.curve
 
 
+def fingerprint(n_threads: int) -> str:
+    """Return what clicks, probit and softmax learn, to the bit."""
+    rows, users, items = tables()
+    data = rv.read(rows, users=users, items=items)
+    fitted = [KINDS[kind].fit(data, rng=3, runtime=Runtime(threads=n_threads)) for kind in ("clicks", "probit", "softmax")]
+    return sha256(b"".join(array.tobytes() for model in fitted for array in (model.user_vectors, model.item_vectors))).hexdigest()
+
+
+def test_neither_threads_nor_processes_change_a_bit() -> None:
+    """The other process reads from the disk cache what this one has compiled, if it was not there before."""
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", "from tests.models.test_fm import fingerprint; print(fingerprint(1))"]
+    room = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+    here = [fingerprint(1), fingerprint(2)]
+    there = subprocess.run(command, env=room, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    assert here == [there, there]
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -318,6 +340,14 @@ def test_attributes_that_cannot_be_used_are_said_or_refused(data: rv.Dataset) ->
 def test_recipes_that_contradict_themselves_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(HyperparameterError, match=message):
         rv.FM(**settings)
+
+
+def test_numbers_of_numpy_are_hyperparameters() -> None:
+    method = rv.FM(unobserved_weight=np.float64(0.5), epochs=np.int64(3))
+    assert method.recipe["unobserved_weight"] == 0.5
+    assert [type(value) for value in (method.unobserved_weight, method.epochs)] == [float, int]
+    with pytest.raises(HyperparameterError, match=r"epochs is np\.float64"):
+        rv.FM(epochs=np.float64(3.0))
 
 
 def test_too_many_levels_of_stars_are_refused(data: rv.Dataset) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields
 from typing import Any
 
+import numpy as np
+
 from recvec.errors import HyperparameterError, nearest
 
 Search = tuple[float, float] | tuple[float, float, str] | tuple[Any, ...]
@@ -83,6 +85,8 @@ def _convert(parameter: "Field[Any]", value: Any) -> Any:
     """Return the value in the type of the default, or MISSING where it is not allowed."""
     default: Any = parameter.default
     kind, meta = type(default), parameter.metadata
+    if isinstance(value, np.generic):
+        value = value.item()
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:

@@ -77,9 +77,7 @@ class AttributeCoder:
                 notes.append(f"{subject} attribute '{name}' is left out: {made}")
                 continue
             columns.append(_scaled(made, table.frame[name]))
-            if isinstance(made, Levels) and max(len(made.known), made.n_hashed) > MANY_LEVELS:
-                advice = "hashed" if made.n_hashed else "each has a vector; set hash_levels to share vectors"
-                notes.append(f"{subject} attribute '{name}' has {made.n_features:,} levels: {advice}")
+            notes += [f"{subject} attribute '{name}' {remark}" for remark in _remarks(made, table.frame[name])]
         return cls(subject, tuple(columns), dict(table.types), tuple(notes))
 
     @cached_property
@@ -178,6 +176,24 @@ def _fitted(values: pl.Series, kind: FeatureType, numbers: str, hash_levels: int
     levels = (distinct.explode() if kind == "list" else distinct).drop_nulls().unique().sort()
     hashed = hash_levels if hash_levels and len(levels) > hash_levels else 0
     return Levels(name=values.name, several=kind == "list", known=levels.clear() if hashed else levels, n_hashed=hashed)
+
+
+def _remarks(column: Column, values: pl.Series) -> list[str]:
+    """Return what is unusual about a column that is used."""
+    if not isinstance(column, Levels):
+        return []
+    if column.n_hashed:
+        levels = values.explode() if column.several else values
+        return [f"has {levels.drop_nulls().n_unique():,} levels: hashed into {column.n_hashed:,}"]
+    remarks, known = [], column.known
+    if len(known) > MANY_LEVELS:
+        remarks.append(f"has {len(known):,} levels: each has a vector; set hash_levels to share vectors")
+    words = known.filter(known.cast(pl.Float64, strict=False).is_null())
+    if 0 < len(words) < len(known) / 2:
+        remarks.append(
+            f"is a {'list' if column.several else 'category'} because '{shown(words[0])}' is no number; correct it if it should be one"
+        )
+    return remarks
 
 
 def _number(name: str, known: pl.Series, numbers: str) -> Column | str:

@@ -20,15 +20,17 @@ import numpy as np
 
 from recvec.kernels.compiled import compiled_into_callers
 from recvec.kernels.fm_gibbs_moments import COUNT, EXTRA, SQUARES, SUM, aligned
-from recvec.kernels.fm_gibbs_panels import add_panel
+from recvec.kernels.fm_gibbs_panels import add_panels
 from recvec.kernels.fm_gibbs_random import normal
 from recvec.kernels.sampling import stream
 from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, store
 
 # Rows of a system behind the matrix: sum x^2 S~, sum of x times the residual moments, and the step of the draw
 CROSS, PULL, DELTA, ROOM = 0, 1, 2, 3
-N_ROWS = 7  # of a system behind the matrix: those above, the room of a draw, and one of zeros that is never written
-ZERO = N_ROWS - 1
+ZERO = 6  # behind the room of a draw: zeros that are never written
+TILE = 7  # for each of some entries: weights, c, what is left of B, and P
+ONE, SEVERAL = (0,), (0,) * 4  # as many entries as are added at a time
+N_ROWS = TILE + 4 * len(SEVERAL)  # of a system behind the matrix
 POINT = np.float32(1)
 
 
@@ -46,34 +48,41 @@ def residual_moments(chunks, moments, scalars, row, own, p_row, vectors, room, a
 
 
 @compiled_into_callers
-def add_entry(chunks, x, pairs, row, p_row, block, known, factors, f, system, sums):
-    """Add what one entry of a feature, value x in a row, brings to the system of the feature.
+def add_entries(chunks, many, entries, e, pairs, offset, block, known, factors, f, system, sums):
+    """Add what some entries of a feature bring to its system: as many as `many` is long, the first is number `e`.
 
-    `system` (width + N_ROWS, width) holds the matrix and CROSS and PULL, `sums` (2,) the precision and the pull of the bias.
-    Of the matrix the part ``2 g c'`` is added in place of ``g c' + c g'``: `symmetrize` follows when all entries are in.
-    With `pairs` 0 the other features of the row do not interact with this one.
+    `entries` holds ``rows`` int32, in the block's moments, and ``values`` float32. `system` (width + N_ROWS, width) holds the
+    matrix and CROSS and PULL, `sums` (2,) the precision and the pull of the bias. Of the matrix the part ``2 g c'`` is added in place of
+    ``g c' + c g'``: `symmetrize` follows when all entries are in. With `pairs` 0 the other features of a row do not interact
+    with this one.
     """
-    moments, scalars = block
-    vectors, own = known
-    width = len(chunks) * LANES
-    first, one = row * (width + EXTRA), np.float32(x)
-    square, n, o = one * one, np.float32(scalars[row, COUNT]), own[p_row]
-    p, summed, zero = load(chunks, vectors, p_row), load(chunks, moments, first + width + 1), load(chunks, system, width + ZERO)
-    c = add_scaled(add_scaled(zero, pairs, p), -pairs * one, load(chunks, factors, f))
-    g = add_scaled(summed, np.float32(0.5) * n, c)
-    store(system, width + ROOM, add_scaled(zero, np.float32(2) * square, g))
-    left = add_scaled(load(chunks, moments, first + width), -o, summed)
-    for k in range(0, width, LANES):  # left - A P, and the matrix
-        g_at, p_at = (width + ROOM) * width + k, p_row * width + k
-        product = add_panel(chunks, moments, (first + k) * width, square, system, g_at, c, vectors, p_at, system, k * width)
-        left = add_scaled(left, np.float32(-1), product)
-    rest = np.float32(scalars[row, SUM] - o * n - dot(summed, p))
-    pull = add_scaled(add_scaled(load(chunks, system, width + PULL), one, left), one * rest, c)
+    (rows, values), (moments, scalars), (vectors, own) = entries, block, known
+    width, n_entries = len(chunks) * LANES, len(many)
+    tile, zero, mine = width + TILE, load(chunks, system, width + ZERO), load(chunks, factors, f)
+    for i in range(n_entries):
+        row, one = np.int64(rows[e + i]), values[e + i]
+        first, n, o = row * (width + EXTRA), np.float32(scalars[row, COUNT]), own[offset + row]
+        p, summed = load(chunks, vectors, offset + row), load(chunks, moments, first + width + 1)
+        c = add_scaled(add_scaled(zero, pairs, p), -pairs * one, mine)
+        g = add_scaled(summed, np.float32(0.5) * n, c)
+        store(system, tile + i, add_scaled(zero, np.float32(2) * one * one, g))
+        store(system, tile + n_entries + i, c)
+        store(system, tile + 2 * n_entries + i, add_scaled(load(chunks, moments, first + width), -o, summed))
+        store(system, tile + 3 * n_entries + i, p)
+    for k in range(0, width, LANES):  # the matrix, and what is left less A P
+        add_panels(chunks, many, system, k, tile, moments, rows, values, e)
+    pull, cross = load(chunks, system, width + PULL), load(chunks, system, width + CROSS)
+    for i in range(n_entries):
+        row, one = np.int64(rows[e + i]), values[e + i]
+        n, square = np.float32(scalars[row, COUNT]), one * one
+        p, summed = load(chunks, vectors, offset + row), load(chunks, moments, row * (width + EXTRA) + width + 1)
+        rest, c = np.float32(scalars[row, SUM] - own[offset + row] * n - dot(summed, p)), load(chunks, system, tile + n_entries + i)
+        pull = add_scaled(add_scaled(pull, one, load(chunks, system, tile + 2 * n_entries + i)), one * rest, c)
+        cross = add_scaled(cross, square, add_scaled(summed, n, c))
+        sums[0] += square * n
+        sums[1] += one * rest
     store(system, width + PULL, pull)
-    cross = add_scaled(load(chunks, system, width + CROSS), square, add_scaled(summed, n, c))
     store(system, width + CROSS, cross)
-    sums[0] += square * n
-    sums[1] += one * rest
 
 
 @compiled_into_callers
@@ -183,13 +192,15 @@ def draw_private(chunks, entries, pairs, first, offset, block, known, parameters
     known, (linear, factors) = borrowed(known), borrowed(parameters)
     width = len(chunks) * LANES
     system, sums = aligned(width + N_ROWS, width), np.zeros(2)
+    here, value = np.empty(1, np.int32), np.empty(1, np.float32)
     for row in range(len(block[1])):
         p_row = offset + first + row
         for e in range(indptr[first + row], indptr[first + row + 1]):
             f, x = np.int64(features[e]), values[e]
             system[: width + DELTA] = 0
             sums[:] = 0
-            add_entry(chunks, x, pairs, row, p_row, block, known, factors, f, system, sums)
+            here[0], value[0] = row, x
+            add_entries(chunks, ONE, (here, value), 0, pairs, offset + first, block, known, factors, f, system, sums)
             symmetrize(system)
             step = find_step(chunks, system, sums, f, linear, factors, prior, alpha, key, dimension)
             move(chunks, x, pairs, p_row, known, factors, f, system, step)

@@ -16,7 +16,7 @@ from recvec.kernels.blocks import balanced_blocks
 from recvec.kernels.compiled import compiled
 from recvec.kernels.factorization import sparse_dense
 from recvec.kernels.fm_blocks import Block, Factors, Relations
-from recvec.kernels.fm_gibbs_features import N_ROWS, draw_private, residuals
+from recvec.kernels.fm_gibbs_features import N_ROWS, SEVERAL, draw_private, residuals
 from recvec.kernels.fm_gibbs_moments import EXTRA, aligned, gather, sorted_by, write_half_squares
 from recvec.kernels.fm_gibbs_together import HELPERS, N_FLAGS, N_PARTS, SUMS, draw_together
 from recvec.kernels.simd import LANES, borrowed
@@ -178,11 +178,10 @@ class Side:
         entries = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=self.block.n_rows))])
         cuts = np.searchsorted(entries, entries[-1] * np.arange(1, N_PARTS) // N_PARTS)
         part = np.searchsorted(cuts, rows, side="right")
-        ends = np.cumsum(np.bincount(place * N_PARTS + part, minlength=len(shared) * N_PARTS))
-        begins = np.concatenate([[0], ends])
+        begins, source, real = _padded(np.bincount(place * N_PARTS + part, minlength=len(shared) * N_PARTS))
         bounds = begins[np.arange(len(shared))[:, None] * N_PARTS + np.arange(N_PARTS + 1)]
         edges = np.array([0, *cuts, self.block.n_rows], np.int64)
-        return shared.astype(np.int32), bounds, rows, values, edges
+        return shared.astype(np.int32), bounds, rows[source], values[source] * real, edges
 
     @cached_property
     def _tasks(self) -> list[tuple[int, int]]:
@@ -257,6 +256,18 @@ class Side:
             executor.map(help_with, range(HELPERS))
         self._end(parameters, rows)
         return out
+
+
+def _padded(counts: I64) -> tuple[I64, I64, Array]:
+    """Return runs of entries as multiples of `SEVERAL`: where each begins, the entry at each place, and 1 where it is not a repetition.
+
+    A repetition gets the value 0 and adds nothing; it is of the run's own last row, which no other part reads.
+    """
+    lengths = -(-counts // len(SEVERAL)) * len(SEVERAL)
+    begins, run = np.concatenate([[0], np.cumsum(lengths)]), np.repeat(np.arange(len(counts)), lengths)
+    within = np.arange(begins[-1]) - begins[run]
+    source = (np.cumsum(counts) - counts)[run] + np.minimum(within, counts[run] - 1)
+    return begins, source, (within < counts[run]).astype(np.float32)
 
 
 @compiled

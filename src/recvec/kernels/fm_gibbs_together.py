@@ -12,12 +12,22 @@ nothing to take. What a thread wrote before it released a flag is seen by who ac
 """
 
 import numpy as np
-from numba import types
 
+from recvec.kernels.atomic import peek, publish, take
 from recvec.kernels.compiled import compiled, compiled_into_callers
-from recvec.kernels.fm_gibbs_features import DELTA, N_ROWS, POINT, add_entry, find_step, move, symmetrize, write_residuals
+from recvec.kernels.fm_gibbs_features import (
+    DELTA,
+    N_ROWS,
+    POINT,
+    SEVERAL,
+    add_entries,
+    find_step,
+    move,
+    symmetrize,
+    write_residuals,
+)
 from recvec.kernels.fm_gibbs_moments import EXTRA
-from recvec.kernels.simd import add_scaled, borrowed, element, intrinsic, load, prefetch, store
+from recvec.kernels.simd import LANES, add_scaled, borrowed, load, prefetch, store
 
 N_PARTS = 4  # parts of the rows; also the most threads that find work
 HELPERS = 16  # tasks that offer their help; those that come late return at once
@@ -26,42 +36,8 @@ _LEADER, _STEP, _TAKEN = 0, _APART, 2 * _APART
 _DONE = _TAKEN + N_PARTS * _APART
 N_FLAGS = _DONE + N_PARTS * _APART
 _OVER = np.int64(1) << np.int64(40)
-_WORD = 8  # bytes of a flag
 STEP_W = 2  # column of the sums that holds the step of the bias
 SUMS = 16  # columns of the sums: each part's on cache lines of their own
-
-
-@intrinsic
-def _acquire(typing, flags, at):
-    """``_acquire(flags, at)``: the flag, and with it all that was written before it was released."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.load_atomic(element(context, builder, flags, *arguments), "acquire", _WORD)
-
-    return types.int64(flags, types.intp), generate
-
-
-@intrinsic
-def _release(typing, flags, at, value):
-    """``_release(flags, at, value)``: set the flag, after all that was written before."""
-
-    def generate(context, builder, signature, arguments):
-        builder.store_atomic(arguments[2], element(context, builder, flags, *arguments[:2]), "release", _WORD)
-        return context.get_dummy_value()
-
-    return types.void(flags, types.intp, types.int64), generate
-
-
-@intrinsic
-def _take(typing, flags, at, old, new):
-    """``_take(flags, at, old, new)``: set the flag to `new` if it is `old`, and say whether it was."""
-
-    def generate(context, builder, signature, arguments):
-        address = element(context, builder, flags, *arguments[:2])
-        answer = builder.cmpxchg(address, arguments[2], arguments[3], "acq_rel", "acquire")
-        return builder.extract_value(answer, 1)
-
-    return types.boolean(flags, types.intp, types.int64, types.int64), generate
 
 
 @compiled
@@ -76,26 +52,26 @@ def draw_together(chunks, flags, entries, pairs, offset, block, known, parameter
         Zeros.
     entries : tuple
         ``features`` int32 (m,), in the order in which they are drawn, ``bounds`` int64 (m, N_PARTS + 1), where the entries of
-        each part of the rows begin, ``rows`` int32 and ``values`` float32: the entries; ``edges`` int64 (N_PARTS + 1,), the first
-        row of each part.
+        each part of the rows begin, multiples of the length of `SEVERAL`, ``rows`` int32 and ``values`` float32: the entries;
+        ``edges`` int64 (N_PARTS + 1,), the first row of each part.
     room : tuple
         ``systems`` float32 ((N_PARTS + 1) * (width + N_ROWS), width) and ``sums`` float64 (N_PARTS + 1, SUMS).
     """
     flags, entries, block, prior = borrowed(flags), borrowed(entries), borrowed(block), borrowed(prior)
     known, parameters, room, out = borrowed(known), borrowed(parameters), borrowed(room), borrowed(out)
-    leads, step = _take(flags, _LEADER, 0, 1), np.int64(1)
+    leads, step = take(flags, _LEADER, 0, 1), np.int64(1)
     while True:
         if leads:
-            _release(flags, _STEP, step)
+            publish(flags, _STEP, step)
         else:
-            step = _acquire(flags, _STEP)
+            step = peek(flags, _STEP)
         if step == _OVER:
             return
         for turn in range(N_PARTS):
             part = turn if leads else N_PARTS - 1 - turn
-            if step > 0 and _take(flags, _TAKEN + part * _APART, step - 1, step):
+            if step > 0 and take(flags, _TAKEN + part * _APART, step - 1, step):
                 _do_part(chunks, step - 1, part, entries, pairs, offset, block, known, parameters[1], room, out)
-                _release(flags, _DONE + part * _APART, step)
+                publish(flags, _DONE + part * _APART, step)
         if leads:
             _end_step(chunks, step - 1, flags, entries[0], parameters, prior, alpha, key, dimension, room)
             step = step + 1 if step <= len(entries[0]) else _OVER
@@ -105,14 +81,15 @@ def draw_together(chunks, flags, entries, pairs, offset, block, known, parameter
 def _end_step(chunks, at, flags, features, parameters, prior, alpha, key, dimension, room):
     """Wait for all parts; then no row needs feature ``at - 1`` as it was, and feature `at` can be drawn."""
     (systems, all_sums), (linear, factors) = room, parameters
-    total = N_PARTS * (systems.shape[1] + N_ROWS)
+    width = len(chunks) * LANES
+    total = N_PARTS * (width + N_ROWS)
     for part in range(N_PARTS):
-        while _acquire(flags, _DONE + part * _APART) != at + 1:
+        while peek(flags, _DONE + part * _APART) != at + 1:
             pass
     if at > 0:
         f = np.int64(features[at - 1])
         linear[f] += np.float32(all_sums[N_PARTS, STEP_W])
-        step = load(chunks, systems, total + systems.shape[1] + DELTA)
+        step = load(chunks, systems, total + width + DELTA)
         store(factors, f, add_scaled(load(chunks, factors, f), POINT, step))
     if at < len(features):
         _add_up(chunks, systems, all_sums)
@@ -124,7 +101,8 @@ def _end_step(chunks, at, flags, features, parameters, prior, alpha, key, dimens
 def _do_part(chunks, at, part, entries, pairs, offset, block, known, factors, room, out):
     """Take over the step of feature ``at - 1`` in one part of the rows, and add up the entries of feature `at`, or end."""
     (features, bounds, rows, values, edges), (systems, all_sums) = entries, room
-    width, size = systems.shape[1], systems.shape[1] + N_ROWS
+    width = len(chunks) * LANES
+    size = width + N_ROWS
     if at > 0:
         f, drawn = np.int64(features[at - 1]), systems[N_PARTS * size :]
         delta = np.float32(all_sums[N_PARTS, STEP_W])
@@ -136,17 +114,20 @@ def _do_part(chunks, at, part, entries, pairs, offset, block, known, factors, ro
         f, system, sums = np.int64(features[at]), systems[part * size : (part + 1) * size], all_sums[part]
         system[: width + DELTA] = 0
         sums[:] = 0
-        for e in range(bounds[at, part], bounds[at, part + 1]):
-            row, ahead = np.int64(rows[e]), np.int64(rows[min(e + 2, len(rows) - 1)]) * (width + EXTRA)
-            for k in range(width + EXTRA):
-                prefetch(chunks, block[0], ahead + k)
-            add_entry(chunks, values[e], pairs, row, offset + row, block, known, factors, f, system, sums)
+        for e in range(bounds[at, part], bounds[at, part + 1], len(SEVERAL)):
+            for i in range(len(SEVERAL)):
+                ahead = np.int64(rows[min(e + len(SEVERAL) + i, len(rows) - 1)])
+                if ahead - rows[e + i] > len(SEVERAL):  # rows that follow each other the processor brings by itself
+                    for k in range(width + EXTRA):
+                        prefetch(chunks, block[0], ahead * (width + EXTRA) + k)
+            add_entries(chunks, SEVERAL, (rows, values), e, pairs, offset, block, known, factors, f, system, sums)
 
 
 @compiled_into_callers
 def _add_up(chunks, systems, all_sums):
     """Add up the systems of all parts behind them, in their order."""
-    width, size = systems.shape[1], systems.shape[1] + N_ROWS
+    width = len(chunks) * LANES
+    size = width + N_ROWS
     total = N_PARTS * size
     for k in range(width + DELTA):
         row = load(chunks, systems, k)

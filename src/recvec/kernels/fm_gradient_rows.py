@@ -16,9 +16,8 @@ import numpy as np
 
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
 from recvec.kernels.fm_gradient_batches import Rows
-from recvec.kernels.fm_gradient_lanes import add_product
 from recvec.kernels.pairwise import padded
-from recvec.kernels.simd import LANES, add_scaled, borrowed, dot, load, store
+from recvec.kernels.simd import LANES, add_product, add_scaled, borrowed, dot, load, store
 from recvec.types import F32, F64, Executor
 
 ZEROS, FACTORS, LINEAR = 0, 1, 2  # of `Weights.lanes`

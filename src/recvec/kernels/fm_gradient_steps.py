@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recvec.kernels.atomic import claim, peek
 from recvec.kernels.compiled import compiled, compiled_exactly, compiled_into_callers
 from recvec.kernels.fm_gradient_batches import TASKS, Batches
-from recvec.kernels.fm_gradient_lanes import add_product, claim, peek
 from recvec.kernels.fm_gradient_rows import BIAS, FACTORS, ZEROS, Weights, chunks_of, score_rows
-from recvec.kernels.simd import LANES, add_scaled, borrowed, load, store
+from recvec.kernels.simd import LANES, add_product, add_scaled, borrowed, load, store
 from recvec.types import F32, F64, I32, I64, Executor
 
 FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8  # Adam's

@@ -34,7 +34,7 @@ from recvec.errors import DivergedError, ValueRangeError
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.factorization import sparse_dense
 from recvec.kernels.fm_blocks import Block, Factors
-from recvec.kernels.fm_whole_people import People, interactions_between, narrow, people_of
+from recvec.kernels.fm_whole_people import People, check_shape, interactions_between, narrow, people_of
 from recvec.types import F32, F64, I64, Executor
 
 OnStep = Callable[[int, Factors, Mapping[str, F32]], None]
@@ -180,10 +180,7 @@ class SoftmaxProblem:
     @classmethod
     def of(cls, users: Block, items: Block, interactions: sp.csr_array, rank: int, loss: Softmax) -> "SoftmaxProblem":
         """Find who takes part."""
-        if interactions.shape != (users.n_rows, items.n_rows):
-            raise ValueRangeError(
-                f"interactions are {interactions.shape}; allowed: {(users.n_rows, items.n_rows)}, as the blocks have rows"
-            )
+        check_shape(users, items, interactions)
         counts = np.diff(interactions.indptr), np.bincount(interactions.indices, minlength=items.n_rows)
         people, things = people_of(users, counts[0], cold_weight=loss.cold_weight), people_of(items, counts[1])
         by_user = interactions_between(people, things, interactions)

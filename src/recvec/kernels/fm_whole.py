@@ -36,7 +36,7 @@ import scipy.sparse as sp
 
 from recvec.errors import DivergedError, ValueRangeError
 from recvec.kernels.fm_blocks import Block, Factors
-from recvec.kernels.fm_whole_people import People, interactions_between, narrow, people_of
+from recvec.kernels.fm_whole_people import People, check_shape, interactions_between, narrow, people_of
 from recvec.kernels.fm_whole_rows import RowLosses
 from recvec.kernels.fm_whole_side import Coupling, Side, Vectors
 from recvec.kernels.least_squares import FixedSide, gramian
@@ -201,10 +201,7 @@ class _Problem:
     @classmethod
     def of(cls, users: Block, items: Block, interactions: sp.csr_array, loss: WholeLoss) -> "_Problem":
         """Find who takes part."""
-        if interactions.shape != (users.n_rows, items.n_rows):
-            raise ValueRangeError(
-                f"interactions are {interactions.shape}; allowed: {(users.n_rows, items.n_rows)}, as the blocks have rows"
-            )
+        check_shape(users, items, interactions)
         met = sp.csr_array((np.ones(interactions.nnz, np.float32), interactions.indices, interactions.indptr), shape=interactions.shape)
         people, things = (
             people_of(block, np.asarray(met.sum(axis=axis)), cold_weight=loss.cold_weight) for block, axis in ((users, 1), (items, 0))

@@ -105,6 +105,12 @@ def people_of(block: Block, counts: Array, *, cold_weight: float = 0.0) -> Peopl
     return People(rows, own_features, own, shared_features, narrow(shared), members)
 
 
+def check_shape(users: Block, items: Block, interactions: sp.csr_array) -> None:
+    """Refuse a table whose rows and columns are not those of the blocks."""
+    if interactions.shape != (users.n_rows, items.n_rows):
+        raise ValueRangeError(f"interactions are {interactions.shape}; allowed: {(users.n_rows, items.n_rows)}, as the blocks have rows")
+
+
 def interactions_between(users: People, items: People, interactions: sp.csr_array) -> sp.csr_array:
     """Return the weights of all pairs of those who take part, shape (n_users', n_items').
 

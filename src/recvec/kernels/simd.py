@@ -69,7 +69,7 @@ def splat(builder, number):
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(INT, LANES), [0] * LANES))
 
 
-def _multiply_add(builder, x, y, z):
+def multiply_add(builder, x, y, z):
     """Return ``x * y + z``, rounded once."""
     kind = x.type
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{LANES}f32")
@@ -185,7 +185,7 @@ def add_scaled(typing, total, weight, row):
     def generate(context, builder, signature, arguments):
         totals, vectors = unpack(builder, arguments[0]), unpack(builder, arguments[2])
         scale = splat(builder, arguments[1])
-        sums = [_multiply_add(builder, scale, x, z) for x, z in zip(vectors, totals, strict=True)]
+        sums = [multiply_add(builder, scale, x, z) for x, z in zip(vectors, totals, strict=True)]
         return pack(context, builder, signature.return_type, sums)
 
     return total(total, types.float32, row), generate
@@ -197,7 +197,7 @@ def add_product(typing, total, x, y):
 
     def generate(context, builder, signature, arguments):
         totals, left, right = (unpack(builder, row) for row in arguments)
-        sums = [_multiply_add(builder, a, b, z) for z, a, b in zip(totals, left, right, strict=True)]
+        sums = [multiply_add(builder, a, b, z) for z, a, b in zip(totals, left, right, strict=True)]
         return pack(context, builder, signature.return_type, sums)
 
     return total(total, x, y), generate
@@ -215,7 +215,7 @@ def add_outer(typing, total, weights, first, step, row):
         address = element(context, builder, weights, *arguments[1:3])
         sums = []
         for vector_sum in totals:
-            sums.append(_multiply_add(builder, splat(builder, builder.load(address)), vector, vector_sum))
+            sums.append(multiply_add(builder, splat(builder, builder.load(address)), vector, vector_sum))
             address = builder.gep(address, [arguments[3]])
         return pack(context, builder, signature.return_type, sums)
 
@@ -259,7 +259,7 @@ def _dot_lanes(builder, x, y):
     """Return the products of two rows, added up lane by lane."""
     total = builder.fmul(x[0], y[0])
     for a, b in zip(x[1:], y[1:], strict=True):
-        total = _multiply_add(builder, a, b, total)
+        total = multiply_add(builder, a, b, total)
     return total
 
 

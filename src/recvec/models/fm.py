@@ -119,6 +119,9 @@ class FM(Method):
         high=1e6,
     )
     n_negatives: int = param(4, "negatives drawn for each interaction, in rankings by gradient", low=1, high=1000, search=(1, 10))
+    shared_negatives: int = param(
+        1024, "items against which softmax sets every interaction in a step, drawn anew for each; all where there are no more", low=1
+    )
     batch_size: int = param(4096, "observations of a gradient step, at most: an epoch has fifty steps or more", low=1, high=10_000_000)
     patience: int = param(
         2, "epochs without a lower loss on a tenth held out, until gradient stops; all are learned from then; 0: never", low=0, high=1000

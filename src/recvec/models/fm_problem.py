@@ -13,7 +13,6 @@ from recvec.data.interactions import Interactions
 from recvec.encoders.attributes import AttributeCoder
 from recvec.encoders.blocks import SideCoder
 from recvec.errors import ColumnError, InputError, ValueRangeError
-from recvec.kernels.fm_blocks import Block, Relations
 from recvec.kernels.fm_vectors import CONTEXT, ITEM, USER
 from recvec.types import F32, I32, I64
 
@@ -62,21 +61,6 @@ class Problem:
     def notes(self) -> tuple[str, ...]:
         """What the coders left out or found unusual."""
         return tuple(note for coder in self.coders for note in coder.attributes.notes)
-
-    def take(self, where: I64) -> "Problem":
-        """Return the problem with some of the observations."""
-        users, items, contexts = (rows[where] for rows in self.rows)
-        return replace(self, rows=(users, items, contexts), targets=self.targets[where])
-
-    def pairs(self) -> sp.csr_array:
-        """Return the targets as a matrix (n_users, n_items); each pair is there once."""
-        shape = (self.features[USER].shape[0], self.features[ITEM].shape[0])
-        return sp.coo_array((self.targets, self.rows[:CONTEXT]), shape=shape).tocsr()
-
-    def stacked(self) -> sp.csr_array:
-        """Return all features of each observation as one row."""
-        blocks = tuple(Block(features, coder.groups) for features, coder in zip(self.features, self.coders, strict=True))
-        return Relations(blocks, self.rows).stacked()
 
 
 def problem_of(method: "FM", dataset: Dataset) -> Problem:

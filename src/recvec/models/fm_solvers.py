@@ -174,13 +174,18 @@ def als(method: "FM", problem: Problem, training: Training) -> Learned:
     return Learned(whole(found), reg)
 
 
-def squares(method: "FM", problem: Problem, training: Training) -> Learned:
-    """Learn one machine for rankings by the squared loss over all pairs; features of one side do not meet, nor do users have biases."""
+def table_of(problem: Problem) -> tuple[Occurring, sp.csr_array, float]:
+    """Return what occurs, the weights of its users and items as a table, and the balanced weight of a pair without interaction."""
     seen = occurring(problem)
     users, items = seen.relations.blocks[:2]
-    shape = (users.n_rows, items.n_rows)
-    pairs = sp.coo_array((problem.targets, seen.relations.rows[:2]), shape=shape).tocsr()
-    balanced = BALANCE * float(problem.targets.sum(dtype=np.float64)) / (shape[0] * shape[1])
+    pairs = sp.coo_array((problem.targets, seen.relations.rows[:2]), shape=(users.n_rows, items.n_rows)).tocsr()
+    return seen, pairs, BALANCE * float(problem.targets.sum(dtype=np.float64)) / (users.n_rows * items.n_rows)
+
+
+def squares(method: "FM", problem: Problem, training: Training) -> Learned:
+    """Learn one machine for rankings by the squared loss over all pairs; features of one side do not meet, nor do users have biases."""
+    seen, pairs, balanced = table_of(problem)
+    users, items = seen.relations.blocks[:2]
     weight = method.unobserved_weight or balanced
     loss = WholeLoss(
         unobserved_weight=weight, reg=method.reg, shared_reg=method.shared_reg, linear=method.item_bias, cold_weight=method.cold_weight
@@ -208,9 +213,8 @@ def squares(method: "FM", problem: Problem, training: Training) -> Learned:
 
 def softmax(method: "FM", problem: Problem, training: Training) -> Learned:
     """Learn one machine for rankings by softmax over negatives that a step shares; otherwise as `squares`."""
-    seen = occurring(problem)
+    seen, pairs, balanced = table_of(problem)
     users, items = seen.relations.blocks[:2]
-    pairs = sp.coo_array((problem.targets, seen.relations.rows[:2]), shape=(users.n_rows, items.n_rows)).tocsr()
 
     def whole(now: Factors) -> Machine:
         return replace(spread_out(problem, seen.features, np.zeros(1), now.linear[None], now.factors[None]), within=False)
@@ -222,7 +226,7 @@ def softmax(method: "FM", problem: Problem, training: Training) -> Learned:
     done, arrays = training.restore()
     state = {name: array for name, array in arrays.items() if name not in ("user_vectors", "item_vectors")}
     found = solve_softmax(
-        users, items, pairs, rank=method.embedding_dim, loss=loss,
+        users, items, pairs, rank=method.embedding_dim, loss=loss, n_negatives=method.shared_negatives,
         n_steps=method.epochs, learning_rate=method.learning_rate, rng=training.rng, executor=training.runtime.executor,
         on_step=on_step, resume=state if done else None, done=done,
     )  # fmt: skip
@@ -230,8 +234,7 @@ def softmax(method: "FM", problem: Problem, training: Training) -> Learned:
     _, variance = spread_of_ids(machine, ids_of(problem, USER))
     reg = (1 / np.maximum(variance, 1e-6)).astype(np.float32)
     reg[:, -1] = NO_BIAS
-    weight = BALANCE * float(problem.targets.sum(dtype=np.float64)) / (users.n_rows * items.n_rows)
-    return Learned(machine, reg, target=1.0, unobserved_weight=weight)
+    return Learned(machine, reg, target=1.0, unobserved_weight=balanced)
 
 
 def standard(targets: F32, likelihood: Likelihood) -> tuple[F32, float, float, Array]:

@@ -239,6 +239,9 @@ class FMClassifier(ClassifierMixin, _Machines):
     ``item_id`` become a feature for each level, lists one for each value, numbers are standardised, and free text is left
     out, as is a column with one value throughout or none. A missing category is a level of its own; a missing number counts as
     the mean, and a feature says so where training had any. New levels give zero.
+
+    There are no sample weights: scikit-learn wants a row of weight 2 to be exactly two rows, which mini-batches are not. Repeat
+    the rows that count for more, and leave out those that count for nothing.
     """
 
     def fit(self, X: Any, y: Any) -> "FMClassifier":
