@@ -9,7 +9,8 @@ each seed. Overlap: share of the top 10 by folding in the history that is in the
 medians of interleaved repetitions; the update counts the merging of the histories and `Method.update`, the full fit
 `Method.fit` on the merged histories, both without reading tables. `plans` are the other ways that were tried, built here
 from the same kernel, at 64 dimensions. Usage: python benchmarks/accuracy/update.py [--dim 64] [--variant new_users]; what is
-left out stays as the file has it. Data folder: RECVEC_DATA. Takes about ten minutes; times want an idle machine. Writes benchmarks/accuracy/results/update.json.
+left out stays as the file has it. Data folder: RECVEC_DATA. Takes about ten minutes; times want an idle machine.
+Writes benchmarks/accuracy/results/update.json.
 """
 
 import argparse

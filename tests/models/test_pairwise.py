@@ -81,7 +81,8 @@ def test_heavy_items_end_higher(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["bpr", "warp"])
 def test_the_order_gets_better_and_the_curve_says_so(name: str, sample_split: rv.Split) -> None:
-    model = rv.method(name, embedding_dim=16, epochs=8).fit(sample_split.train)
+    alike = {"negatives": "uniform"} if name == "bpr" else {}  # adaptive ones get harder from epoch to epoch, and the slope may rise
+    model = rv.method(name, embedding_dim=16, epochs=8, settings=alike).fit(sample_split.train)
     slopes = [point["slope"] for point in model.curve]
     assert len(slopes) == 8
     assert slopes[-1] < slopes[0]

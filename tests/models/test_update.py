@@ -24,7 +24,16 @@ METHODS = [
     rv.ALSExplicit(embedding_dim=8, epochs=5, pattern_weight=0.0),
     rv.ALSExplicit(embedding_dim=8, epochs=5),
     rv.BPR(embedding_dim=16, epochs=20),
-    rv.BPR(embedding_dim=12, epochs=8, negatives="uniform", item_bias=False),
+    rv.BPR(  # little regularization: eight epochs are few
+        embedding_dim=12,
+        epochs=8,
+        negatives="uniform",
+        item_bias=False,
+        learning_rate=0.1,
+        reg_user=0.01,
+        reg_positive=0.001,
+        reg_negative=0.01,
+    ),
     rv.WARP(embedding_dim=16, epochs=10, max_draws=10),
 ]
 
