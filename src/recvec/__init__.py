@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recvec.models.bpr import BPR
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
+    from recvec.models.graph_filter import GraphFilter
     from recvec.models.item_knn import ItemKNN
     from recvec.models.popularity import Popularity
     from recvec.models.random import Random
@@ -48,6 +49,7 @@ _WHERE = {
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
     "FM": "recvec.models.fm",
+    "GraphFilter": "recvec.models.graph_filter",
     "InputError": "recvec.errors",
     "ItemKNN": "recvec.models.item_knn",
     "Popularity": "recvec.models.popularity",
@@ -84,6 +86,7 @@ __all__ = [
     "ALSExplicit",
     "Dataset",
     "Evaluation",
+    "GraphFilter",
     "InputError",
     "ItemKNN",
     "Popularity",
