@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from recvec.models.rp3beta import RP3Beta
     from recvec.models.svd import SVD
     from recvec.models.warp import WARP
+    from recvec.retrieval.graph_walk import GraphWalk
     from recvec.retrieval.recommender import Recommender
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ _WHERE = {
     "Evaluation": "recvec.evaluation.report",
     "FM": "recvec.models.fm",
     "GraphFilter": "recvec.models.graph_filter",
+    "GraphWalk": "recvec.retrieval.graph_walk",
     "InputError": "recvec.errors",
     "ItemKNN": "recvec.models.item_knn",
     "Popularity": "recvec.models.popularity",
@@ -87,6 +89,7 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "GraphFilter",
+    "GraphWalk",
     "InputError",
     "ItemKNN",
     "Popularity",

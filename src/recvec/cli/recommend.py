@@ -7,7 +7,7 @@ import polars as pl
 import typer
 
 import recvec as rv
-from recvec.cli import limits, options, output
+from recvec.cli import limits, options, output, walks
 from recvec.errors import InputError
 from recvec.kernels.diversity import check_diversity
 
@@ -28,22 +28,25 @@ def recommend(
         Path | None, typer.Option("--deny", help="Table with item_id: never these; with user_id as well, not for that user.")
     ] = None,
     diversity: Annotated[float, typer.Option("--diversity", help="0: by score alone, up to 1: lists whose items differ.")] = 0.0,
+    retrieval: walks.Retrieval = "exact",
+    walk: walks.Walk = None,
     threads: options.ThreadCount = None,
     out: options.OutFile = None,
 ) -> None:
     """Recommend items to known users or to a new person by what they liked and what they are, or find the best users for an item."""
     _check_one_kind(user, everyone, history or attribute, audience or item is not None)
     mood, described = options.pairs(context, "--context", "weekday=sunday", InputError), options.attributes(attribute)
+    way = walks.given(retrieval, walk) or "exact"
     output.check_frame_file(out)
     check_diversity(diversity)
     if audience or item is not None:
-        _check_audience(item, audience, limited=bool(candidates or deny or diversity or context))
+        _check_audience(item, audience, limited=bool(candidates or deny or diversity or context or way != "exact"))
         who = _loaded(folder, threads)
         deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for item {item}")
         return
     who = _loaded(folder, threads)
     found, unknown = limits.known(who, limits.read(candidates, deny, known_users=not (history or attribute)))
-    wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, "context": mood or None, **found}
+    wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, "context": mood or None, "retrieval": way, **found}
     if history or attribute:
         lists = who.recommend_for(history=history, attributes=described, **wanted)
     else:
@@ -67,7 +70,8 @@ def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
         raise rv.InputError("--item goes with --audience, which lists users for it; for items like it use 'recvec similar --item'")
     if limited:
         raise rv.InputError(
-            "--audience lists users; --candidates, --deny and --diversity are for lists of items, and so is --context; leave them out"
+            "--audience lists users; --candidates, --deny and --diversity are for lists of items, and so are --context and --retrieval; "
+            "leave them out"
         )
 
 

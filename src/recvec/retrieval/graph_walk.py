@@ -233,3 +233,36 @@ def _less_popular(recipe: GraphWalk, matrix: sp.csr_array) -> F32:
     degrees = np.asarray(matrix.sum(axis=0), dtype=np.float32)
     rest: F32 = np.where(degrees > 0, degrees, 1) ** np.float32(-recipe.beta)
     return rest
+
+
+class WalkScorer:
+    """Walks as a function from user rows to scores, which `evaluate` measures like any competitor.
+
+    Where a model's candidates are re-ranked, scores are minus the place in the list, and the others are not available.
+
+    Parameters
+    ----------
+    walker : Walker
+        What is measured.
+    known : Histories
+        What is known of each user: where walks begin.
+    runtime : Runtime
+        Threads to use.
+    """
+
+    __name__ = "walk"
+
+    def __init__(self, walker: Walker, known: Histories, runtime: Runtime) -> None:
+        self.walker, self.known, self.runtime = walker, known, runtime
+
+    def __call__(self, users: I32) -> F32:
+        """Return the scores of all items for some users, shape (B, n_items)."""
+        mine = self.known.take(users)
+        if self.walker.model is None:
+            return self.walker.scores(mine, self.runtime)
+        asked = self.walker.asked(mine, self.walker.model.queries(histories=mine))
+        lists = self.walker.recommend(asked, self.walker.recipe.n_candidates, exclude=mine, runtime=self.runtime)
+        scores = np.full((len(mine), self.walker.n_items), -np.inf, np.float32)
+        person, place = np.nonzero(lists.rows >= 0)
+        scores[person, lists.rows[person, place]] = -place.astype(np.float32)
+        return scores
