@@ -26,7 +26,7 @@ import scipy.sparse as sp
 
 from recvec.kernels.compiled import compiled_exactly
 from recvec.kernels.factorization import sparse_dense
-from recvec.kernels.gram import SIDE_BY_SIDE, spread
+from recvec.kernels.gram import SIDE_BY_SIDE, spread, turn
 from recvec.kernels.sampling import STEP, below, high_unit, mixed, stream
 from recvec.kernels.sparse_products import best_of_columns, best_of_products
 from recvec.types import F32, I32, I64, Array, Executor
@@ -101,7 +101,8 @@ def visits(graph: Normalized, starts: sp.csr_array, restart: float, rounds: int)
             found = sparse_dense(graph.by_item, sparse_dense(graph.by_user, found, executor=None), executor=None)
         found *= go_on
         found[some.indices, rows] += some.data
-        np.multiply(found[:, : some.shape[0]].T, back, out=out[first : first + some.shape[0]])
+        found *= back[:, None]
+        turn(found, out[first : first + some.shape[0]])
     return out
 
 
