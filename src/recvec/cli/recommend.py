@@ -41,8 +41,7 @@ def recommend(
     check_diversity(diversity)
     if audience or item is not None:
         _check_audience(item, audience, limited=bool(candidates or deny or diversity or context or way != "exact"))
-        who = _loaded(folder, threads)
-        deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for item {item}")
+        _deliver_audience(_loaded(folder, threads), str(item), 100 if k is None else k, out)
         return
     who = _loaded(folder, threads)
     found, unknown = limits.known(who, limits.read(candidates, deny, known_users=not (history or attribute)))
@@ -75,13 +74,13 @@ def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
         )
 
 
-def _audience(who: rv.Recommender, item: str, k: int) -> pl.DataFrame:
+def _deliver_audience(who: rv.Recommender, item: str, k: int, out: Path | None) -> None:
     users = who.audience(item, k)
     if len(users) > 1 and users["score"].n_unique() == 1:
         output.warn(f"all users have the same score for item {item}: {who.model.method.name} cannot tell them apart")
     if not len(users):
         output.warn(f"no user is left: all who have a history have met item {item}")
-    return users
+    deliver(users, out, f"{who.model.method.name}: users for item {item}")
 
 
 def _loaded(folder: Path, threads: int | None) -> rv.Recommender:
