@@ -11,6 +11,8 @@ from recvec.cli import limits, options, output, walks
 from recvec.errors import InputError
 from recvec.kernels.diversity import check_diversity
 
+Denied = Annotated[Path | None, typer.Option("--deny", help="Table with item_id: never these; with user_id as well, not for that user.")]
+
 
 def recommend(
     folder: options.ModelFolder,
@@ -24,9 +26,7 @@ def recommend(
     audience: Annotated[bool, typer.Option("--audience", help="The best users for --item, without those who have met it.")] = False,
     k: Annotated[int | None, typer.Option("--k", max=options.LONGEST, help="Length of the lists; 10, with --audience 100.")] = None,
     candidates: Annotated[Path | None, typer.Option("--candidates", help="Table with item_id: the only items allowed.")] = None,
-    deny: Annotated[
-        Path | None, typer.Option("--deny", help="Table with item_id: never these; with user_id as well, not for that user.")
-    ] = None,
+    deny: Denied = None,
     diversity: Annotated[float, typer.Option("--diversity", help="0: by score alone, up to 1: lists whose items differ.")] = 0.0,
     retrieval: walks.Retrieval = "exact",
     walk: walks.Walk = None,
