@@ -118,7 +118,7 @@ def test_walks_are_measured_without_a_method_and_over_candidates(run: object, fo
     assert run("train.csv --test test.csv --retrieval walk --k 5 --json result.json")[0] == 0
     alone = result(folder)
     assert alone["method"] == "walk"
-    assert alone["hyperparameters"]["restart"] == 0.15
+    assert alone["hyperparameters"]["restart"] == 0.5
     assert {"fit_seconds", "evaluate_seconds", "peak_memory_mb"} <= alone.keys()
     assert run("model --test test.csv --retrieval walk --k 5 --json result.json")[0] == 0
     assert result(folder)["metrics"] == pytest.approx(alone["metrics"], abs=1e-9)

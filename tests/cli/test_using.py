@@ -235,7 +235,7 @@ RECOMMEND = ("recommend", "als")
         (("explain", "als", "--item", "i5", "--user", "u1", "--picture", "why.png"), "--picture is why.png; allowed: a file that ends in .svg"),
         ((*RECOMMEND, "--user", "u7", "--retrieval", "dance"), "retrieval is 'dance'; allowed: exact, walk"),
         ((*RECOMMEND, "--user", "u7", "--walk", "steps=3"), "--walk is given without --retrieval walk; allowed: together"),
-        ((*RECOMMEND, "--user", "u7", "--retrieval", "walk", "--walk", "restart=2"), "walk: restart is 2.0; allowed: a number, 0 to 1 (default 0.15)"),
+        ((*RECOMMEND, "--user", "u7", "--retrieval", "walk", "--walk", "restart=2"), "walk: restart is 2.0; allowed: a number, 0 to 1 (default 0.5)"),
         ((*RECOMMEND, "--user", "u7", "--retrieval", "walk", "--walk", "kin=x"), "walk has no hyper-parameter 'kin' (nearest: 'kind'"),
         ((*RECOMMEND, "--item", "i5", "--audience", "--retrieval", "walk"), "--audience lists users; --candidates, --deny and --diversity are for lists"),
         (("explain", "nowhere", "--item", "i5", "--user", "u1"), "nowhere is not a folder with a saved model"),

@@ -131,7 +131,7 @@ def test_ratings_are_no_strengths(data: Dataset) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda _: rv.GraphWalk(restart=1.5), HyperparameterError, r"walk: restart is 1.5; allowed: a number, 0 to 1 \(default 0.15\)"),
+        (lambda _: rv.GraphWalk(restart=1.5), HyperparameterError, r"walk: restart is 1.5; allowed: a number, 0 to 1 \(default 0.5\)"),
         (lambda _: rv.GraphWalk(restart=float("nan")), HyperparameterError, "walk: restart is nan; allowed: a number, 0 to 1"),
         (lambda _: rv.GraphWalk(kind="dance"), HyperparameterError, "walk: kind is 'dance'; allowed: pagerank, sampled, rp3beta"),
         (lambda _: rv.GraphWalk(steps=1), HyperparameterError, "walk: steps is 1; allowed: a whole number, 3 to 999"),

@@ -49,7 +49,7 @@ class GraphWalk:
     kind: str = param(
         "pagerank", "expected visits, those of walks that are drawn, or three steps", choices=("pagerank", "sampled", "rp3beta")
     )
-    restart: float = param(0.15, "probability that a walk ends before a step (pagerank, sampled)", low=0.0, high=1.0, search=(0.05, 0.8))
+    restart: float = param(0.5, "probability that a walk ends before a step (pagerank, sampled)", low=0.0, high=1.0, search=(0.05, 0.8))
     steps: int = param(5, "longest walk (pagerank, sampled); an even number is as the odd one below", low=3, high=999, search=(3, 5, 7, 11))
     n_walks: int = param(2000, "walks of each person (sampled)", low=1, high=10**7)
     seed: int = param(0, "of the walks (sampled)", low=0, high=2**63 - 1)
