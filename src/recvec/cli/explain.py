@@ -1,7 +1,7 @@
 """``recvec explain``: what a score is made of, and the paths that lead from a person to an item, as text and as a picture."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import polars as pl
 import typer
@@ -42,7 +42,7 @@ def explain(
     drawn = None if picture is None else who.graph.picture(user, item, k, history=history or None)
     if item is not None and (user is not None or history):
         parts = _parts(who, user, history, item, mood)
-        _tell(who, parts, _ways(who, user, history, item), k, user, item, as_table=paths or parts is None, out=out, json_file=json_file)
+        _tell(who, parts, _ways(who, user, history, item, k), k, user, item, as_table=paths or parts is None, out=out, json_file=json_file)
     if picture is not None and drawn is not None:
         output.write_text(drawn, picture)
         output.warn(f"the graph is drawn in {picture}")
@@ -73,18 +73,27 @@ def _parts(who: rv.Recommender, user: str | None, history: list[str] | None, ite
         return None
 
 
-def _ways(who: rv.Recommender, user: str | None, history: list[str] | None, item: str) -> pl.DataFrame | None:
-    """Return all paths; None, with a line beside, where the model was saved without histories."""
+class _Ways(NamedTuple):
+    """The strongest paths, how many there are, and the probability of all of them."""
+
+    best: pl.DataFrame
+    n: int
+    weight: float
+
+
+def _ways(who: rv.Recommender, user: str | None, history: list[str] | None, item: str, k: int) -> _Ways | None:
+    """Return the paths; None, with a line beside, where the model was saved without histories."""
     if who.forgotten:
         output.warn("this model was saved without histories, so no paths of the graph are known")
         return None
-    return who.graph.paths(user, item, max(1, len(who.histories.items)), history=history)
+    found = who.graph.all_paths(user, item, history)
+    return _Ways(who.graph.frame(found.best(k)), len(found.weights), float(found.weights.sum()))
 
 
 def _tell(
     who: rv.Recommender,
     parts: pl.DataFrame | None,
-    ways: pl.DataFrame | None,
+    ways: _Ways | None,
     k: int,
     user: str | None,
     item: str,
@@ -98,13 +107,13 @@ def _tell(
         output.warn(f"{whose} has met item {item} already: it is never in their list, and here it speaks for itself as well")
     title = who.titles(pl.Series([item]))
     called = item if title is None or title[0] is None else f"{item} ({title[0]})"
-    output.write_json(_content(parts, ways, k, user, item), json_file)
-    best = pl.DataFrame(schema={"item_id": pl.String, "user_id": pl.String, "weight": pl.Float64}) if ways is None else ways.head(k)
+    output.write_json(_content(parts, ways, user, item), json_file)
+    nothing = pl.DataFrame(schema={"item_id": pl.String, "user_id": pl.String, "weight": pl.Float64})
+    best, n, _ = _Ways(nothing, 0, 0.0) if ways is None else ways
     if parts is not None and not as_table:
         deliver(with_titles(who, _summed_up(parts, k)), out, f"Score of item {called} for {whose}")
-        _say_paths(best, 0 if ways is None else len(ways), whose, item)
+        _say_paths(best, n, whose, item)
     if as_table or (output.on_terminal() and len(best)):
-        n = 0 if ways is None else len(ways)
         deliver(with_titles(who, best), out if as_table else None, f"The strongest of {n:,} paths from {whose} to item {called}")
 
 
@@ -118,16 +127,16 @@ def _say_paths(best: pl.DataFrame, n: int, whose: str, item: str) -> None:
         output.warn(f"paths in all: {n:,}; --paths lists the strongest as a table")
 
 
-def _content(parts: pl.DataFrame | None, ways: pl.DataFrame | None, k: int, user: str | None, item: str) -> dict[str, Any]:
+def _content(parts: pl.DataFrame | None, ways: _Ways | None, user: str | None, item: str) -> dict[str, Any]:
     """Return all parts and the `k` strongest paths."""
     return {
         "user": user,
         "item": item,
         "score": None if parts is None else float(parts["contribution"].sum()),
         "parts": None if parts is None else parts.to_dicts(),
-        "paths": None if ways is None else ways.head(k).to_dicts(),
-        "n_paths": None if ways is None else len(ways),
-        "paths_weight": None if ways is None else float(ways["weight"].sum()),
+        "paths": None if ways is None else ways.best.to_dicts(),
+        "n_paths": None if ways is None else ways.n,
+        "paths_weight": None if ways is None else ways.weight,
     }
 
 

@@ -118,14 +118,15 @@ class InteractionGraph:
         UnknownUserError, UnknownItemError
             For an id that the vocabulary does not hold.
         """
-        return self._frame(self.all_paths(user, item, history).best(checked_k(k)))
+        return self.frame(self.all_paths(user, item, history).best(checked_k(k)))
 
     def all_paths(self, user: Id | None, item: Id, history: Sequence[Id] | None = None) -> Paths:
         """Return every path, as rows: see `paths`."""
         itself, person = self._person(user, history)
         return self._paths_to(itself, person, int(self.items.rows([item])[0]))
 
-    def _frame(self, found: Paths) -> pl.DataFrame:
+    def frame(self, found: Paths) -> pl.DataFrame:
+        """Return paths as a table with ids: item_id, user_id, weight."""
         weight = pl.Series("weight", found.weights, dtype=pl.Float64)
         return pl.DataFrame([self.items.ids[found.items].alias("item_id"), self.users.ids[found.users].alias("user_id"), weight])
 
