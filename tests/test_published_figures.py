@@ -88,6 +88,14 @@ def test_normalised_svd(real_data: Path, name: str, recall: float, ndcg: float) 
     assert metrics["ndcg@20"] >= ndcg
 
 
+@pytest.mark.parametrize(("name", "recall", "ndcg"), [("lightgcn-gowalla", 0.1850, 0.1518), ("lightgcn-yelp2018", 0.0697, 0.0571)])
+def test_graph_filter(real_data: Path, name: str, recall: float, ndcg: float) -> None:
+    split = rv.split(rv.read(real_data / name / "train.parquet"), test=real_data / name / "test.parquet")
+    metrics = rv.evaluate(rv.GraphFilter().fit(split.train), split, k=20).metrics
+    assert round(metrics["recall@20"], 4) == recall
+    assert round(metrics["ndcg@20"], 4) == ndcg
+
+
 def test_rating_svd_on_the_five_official_splits(real_data: Path) -> None:
     table = pl.read_parquet(real_data / "movielens-100k" / "ratings.parquet")
     errors = []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recvec.models.bpr import BPR
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
+    from recvec.models.graph_filter import GraphFilter
     from recvec.models.item_knn import ItemKNN
     from recvec.models.popularity import Popularity
     from recvec.models.random import Random
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from recvec.models.rp3beta import RP3Beta
     from recvec.models.svd import SVD
     from recvec.models.warp import WARP
+    from recvec.retrieval.graph_walk import GraphWalk
     from recvec.retrieval.recommender import Recommender
 
 __version__ = "0.1.0"
@@ -48,6 +50,8 @@ _WHERE = {
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
     "FM": "recvec.models.fm",
+    "GraphFilter": "recvec.models.graph_filter",
+    "GraphWalk": "recvec.retrieval.graph_walk",
     "InputError": "recvec.errors",
     "ItemKNN": "recvec.models.item_knn",
     "Popularity": "recvec.models.popularity",
@@ -84,6 +88,8 @@ __all__ = [
     "ALSExplicit",
     "Dataset",
     "Evaluation",
+    "GraphFilter",
+    "GraphWalk",
     "InputError",
     "ItemKNN",
     "Popularity",

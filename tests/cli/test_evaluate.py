@@ -114,9 +114,27 @@ def test_a_placebo_is_in_the_result(run: object, folder: Path) -> None:
     assert placebo["p_value"] == 1.0
 
 
+def test_walks_are_measured_without_a_method_and_over_candidates(run: object, folder: Path) -> None:
+    assert run("train.csv --test test.csv --retrieval walk --k 5 --json result.json")[0] == 0
+    alone = result(folder)
+    assert alone["method"] == "walk"
+    assert alone["hyperparameters"]["restart"] == 0.5
+    assert {"fit_seconds", "evaluate_seconds", "peak_memory_mb"} <= alone.keys()
+    assert run("model --test test.csv --retrieval walk --k 5 --json result.json")[0] == 0
+    assert result(folder)["metrics"] == pytest.approx(alone["metrics"], abs=1e-9)
+    settings = "--method popularity --retrieval walk --walk n_candidates=80 --walk steps=3"
+    assert run(f"train.csv --test test.csv {settings} --k 5 --json result.json")[0] == 0
+    assert result(folder)["candidates_from"] == "popularity"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("ratings.csv --retrieval walk --method als", "a walk needs no method; leave --method out, or re-rank its best by"),
+        ("ratings.csv --retrieval walk --walk n_candidates=9", "n_candidates re-ranks what a model finds; give --method"),
+        ("ratings.csv --retrieval walk --seeds 2", "--seeds is for fits of a method, and walks are measured on one split"),
+        ("ratings.csv --retrieval walk --protocol new-users", "walks are measured on one split, and this protocol asks about several"),
+        ("ratings.csv --method als --walk steps=3", "--walk is given without --retrieval walk"),
         ("ratings.csv", "ratings.csv is measured with a method; give --method, or the folder of a saved model"),
         ("model", "a saved model is measured on a test table; give --test FILE"),
         ("model --test test.csv --folds 3", "--folds needs a fit, and model is a saved model"),

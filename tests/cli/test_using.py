@@ -1,5 +1,6 @@
 """``recommend`` with limits, diversity and ``--audience``, and ``explain``, on the command line."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,9 +49,10 @@ def run(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 
 def table(answer: tuple[int, str, str], note: str = "") -> pl.DataFrame:
-    """Return what was printed, after a command that did its work and said `note` beside."""
+    """Return what was printed, after a command that did its work and said `note`, and perhaps paths of the graph, beside."""
     code, out, err = answer
-    assert (code, err) == (0, f"recvec: {note}\n" if note else "")
+    said = "".join(line for line in err.splitlines(keepends=True) if not line.startswith("recvec: path"))
+    assert (code, said) == (0, f"recvec: {note}\n" if note else "")
     return pl.read_csv(out.encode(), separator="\t")
 
 
@@ -97,8 +99,52 @@ def test_explain_says_that_an_item_was_met(run: Run) -> None:
 
 
 def test_explain_to_a_file(run: Run, place: Path) -> None:
-    assert run("explain", "als", "--user", "u7", "--item", "i5", "--k", "2", "--out", "why.csv") == (0, "4 rows written to why.csv\n", "")
+    code, out, _ = run("explain", "als", "--user", "u7", "--item", "i5", "--k", "2", "--out", "why.csv")
+    assert (code, out) == (0, "4 rows written to why.csv\n")
     assert pl.read_csv(place / "why.csv")["part"].to_list()[-1] == "score"
+
+
+def test_paths_are_told_beside_the_parts_and_are_a_table_of_their_own(run: Run, place: Path) -> None:
+    best = rv.load(place / "als").graph.paths("u7", "i5", 3)
+    _, _, err = run("explain", "als", "--user", "u7", "--item", "i5", "--k", "3")
+    assert err.splitlines()[0] == f"recvec: path user u7 - item {best[0, 0]} - user {best[0, 1]} - item i5: {best[0, 2]:.3g}"
+    assert err.splitlines()[3].startswith("recvec: paths in all: ")
+    shown = table(run("explain", "als", "--user", "u7", "--item", "i5", "--k", "3", "--paths", "--json", "why.json"))
+    assert shown.columns == ["item_id", "title", "user_id", "weight"]
+    assert shown["weight"].to_list() == pytest.approx(best["weight"].to_list())
+    content = json.loads((place / "why.json").read_text())
+    assert [row["user_id"] for row in content["paths"]] == best["user_id"].to_list()
+    assert content["score"] == pytest.approx(sum(row["contribution"] for row in content["parts"]), rel=1e-4)
+    lonely = table(run("explain", "als", "--user", "newcomer", "--item", "i5", "--paths"))
+    assert len(lonely) == 0
+
+
+def test_a_model_without_reasons_has_paths(run: Run) -> None:
+    code, out, err = run("explain", "random", "--user", "u1", "--item", "i5", "--k", "2")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert (
+        err
+        == "recvec: random has no reasons for its scores; use a method that learns, such as als or svd; here are paths of the graph alone\n"
+    )
+
+
+def test_pictures_are_written(run: Run, place: Path) -> None:
+    for words in (("--user", "u7", "--item", "i5"), ("--user", "u7"), ("--item", "i5"), ("--history", "i1")):
+        code, _, err = run("explain", "als", *words, "--picture", "why.svg")
+        assert code == 0
+        assert err.endswith("recvec: the graph is drawn in why.svg\n")
+        assert (place / "why.svg").read_text().startswith("<svg ")
+
+
+def test_walks_recommend(run: Run, place: Path) -> None:
+    who = rv.load(place / "random")
+    shown = table(
+        run("recommend", "random", "--user", "u7", "--retrieval", "walk", "--walk", "kind=rp3beta", "--walk", "beta=0.5", "--k", "4")
+    )
+    expected = who.recommend(["u7"], k=4, retrieval=rv.GraphWalk(kind="rp3beta", beta=0.5))
+    assert shown["item_id"].to_list() == expected["item_id"].to_list()
+    new = table(run("recommend", "als", "--history", "i1", "--retrieval", "walk", "--walk", "n_candidates=20", "--k", "2"))
+    assert set(new["route"]) == {"history"}
 
 
 def test_a_drawn_title_cannot_steer_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +232,12 @@ RECOMMEND = ("recommend", "als")
         (("explain", "als", "--item", "i5", "--user", "u1", "--k", "0"), "k is 0; allowed: a whole number, 1 or more"),
         (("explain", "als", "--item", "xx", "--user", "u1"), "item 'xx' is not among the 90 items"),
         (("explain", "als", "--item", "i5", "--user", "nobody"), "user 'nobody' is not among the 121 users"),
-        (("explain", "random", "--item", "i5", "--user", "u1"), "random has no reasons for its scores; use a method that learns, such as als or svd"),
+        (("explain", "als", "--item", "i5", "--user", "u1", "--picture", "why.png"), "--picture is why.png; allowed: a file that ends in .svg"),
+        ((*RECOMMEND, "--user", "u7", "--retrieval", "dance"), "retrieval is 'dance'; allowed: exact, walk"),
+        ((*RECOMMEND, "--user", "u7", "--walk", "steps=3"), "--walk is given without --retrieval walk; allowed: together"),
+        ((*RECOMMEND, "--user", "u7", "--retrieval", "walk", "--walk", "restart=2"), "walk: restart is 2.0; allowed: a number, 0 to 1 (default 0.5)"),
+        ((*RECOMMEND, "--user", "u7", "--retrieval", "walk", "--walk", "kin=x"), "walk has no hyper-parameter 'kin' (nearest: 'kind'"),
+        ((*RECOMMEND, "--item", "i5", "--audience", "--retrieval", "walk"), "--audience lists users; --candidates, --deny and --diversity are for lists"),
         (("explain", "nowhere", "--item", "i5", "--user", "u1"), "nowhere is not a folder with a saved model"),
         (("explain", "als", "--item", "i5", "--user", "u1", "--out", "why.txt"), "why.txt ends in '.txt'; allowed: .csv"),
     ],

@@ -59,6 +59,7 @@ CASES = [
     Case(rv.EASE(embedding_dim=16, n_neighbours=50), floor=0.327),
     Case(rv.RP3Beta(embedding_dim=16), floor=0.284),
     Case(rv.ItemKNN(embedding_dim=16), floor=0.312),
+    Case(rv.GraphFilter(embedding_dim=16), floor=0.345),
     Case(rv.FM(embedding_dim=16, epochs=12), floor=0.359, overlap=0.8),
     Case(rv.FM(embedding_dim=8, epochs=6, use_attributes=False), overlap=0.95),
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", n_kept=3), learns_blocks=False, columns=24, overlap=0.3, watched=False),
@@ -134,7 +135,14 @@ def test_same_seed_and_threads_same_bits(case: Case, sample_split: rv.Split) -> 
 
 
 def test_another_seed_is_used(case: Case, model: Model, sample_split: rv.Split) -> None:
-    deterministic = ("popularity", "svd", "ease", "rp3beta", "item-knn")  # a matrix as small as the sample is decomposed whole
+    deterministic = (
+        "popularity",
+        "svd",
+        "ease",
+        "rp3beta",
+        "item-knn",
+        "graph-filter",
+    )  # a matrix as small as the sample is decomposed whole
     assert same_bits(model, case.method.fit(sample_split.train, rng=1)) == (case.method.name in deterministic)
 
 

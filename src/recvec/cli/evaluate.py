@@ -9,12 +9,13 @@ import typer
 
 import recvec as rv
 from recvec.artifact.store import check_free
-from recvec.cli import options, output
+from recvec.cli import options, output, walks
 from recvec.cli.reading import Tables, left_out, left_out_lines, reads_tables
 from recvec.cli.training import record, setting, timed_fit
 from recvec.contract import Method, Model
 from recvec.data.protocols import ALL_FOLDS, N_PARTS, PROTOCOLS
 from recvec.evaluation.placebo import check_attributes
+from recvec.retrieval.graph_walk import GraphWalk
 from recvec.types import Json
 
 MethodName = Annotated[str | None, typer.Option("--method", help="Method by name; 'recvec methods' lists them.")]
@@ -47,6 +48,8 @@ def evaluate(
     diversity: Diversity = 0.0,
     save: Save = None,
     task: options.Task = None,
+    retrieval: walks.Retrieval = "exact",
+    walk: walks.Walk = None,
     settings: options.Set = None,
     seed: options.Seed = 0,
     threads: options.ThreadCount = None,
@@ -55,22 +58,58 @@ def evaluate(
 ) -> None:
     """Fit a method on the training part and measure it on the test part, with 95 % bootstrap intervals."""
     lengths, runtime = options.lengths(k), rv.Runtime(threads=threads, device=device)
+    wander = walks.given(retrieval, walk)
     output.check_file(json_file)
-    if method is None:
+    walks.refuse_unused(wander, method, interactions, folds=folds, seeds=seeds, placebo=placebo, save=save)
+    if method is None and (wander is None or interactions.is_dir()):
         _refuse_fitting(interactions, test, protocol=protocol, folds=folds, seeds=seeds, placebo=placebo, save=save, set=settings)
-        _deliver(*_of_saved(interactions, tables, test, negatives, lengths, diversity, runtime), json_file)
+        _deliver(*_of_saved(interactions, tables, test, negatives, lengths, diversity, runtime, wander), json_file)
         return
-    recipe = rv.method(method, task=task, settings=options.pairs(settings))
+    recipe = None if method is None else rv.method(method, task=task, settings=options.pairs(settings))
     data = _data(tables, interactions, save, with_attributes=placebo)
-    splits, fits = _splits(data, protocol, folds, seed, test_share, test, negatives), _Fits(recipe, runtime)
+    splits = _splits(data, protocol, folds, seed, test_share, test, negatives)
+    if wander is not None:
+        _deliver(*_of_walk(wander, recipe, splits, lengths, diversity, seed, runtime), json_file, beside=left_out_lines(data))
+        return
+    _of_fits(recipe, data, splits, lengths, diversity, range(seed, seed + seeds), runtime, save, placebo, json_file)
+
+
+def _of_fits(
+    recipe: Any,
+    data: rv.Dataset,
+    splits: Sequence[rv.Split],
+    lengths: list[int],
+    diversity: float,
+    seeds: range,
+    runtime: rv.Runtime,
+    save: Path | None,
+    placebo: bool,
+    json_file: Path | None,
+) -> None:
+    """Fit on every split with every seed, measure, and deliver."""
+    fits = _Fits(recipe, runtime)
     how: Any = {"runtime": runtime, "fit": fits}
-    result = rv.cross_validate(recipe, splits, k=lengths, seeds=range(seed, seed + seeds), diversity=diversity, **how)
-    content = {**record(fits.first, fits.seconds / fits.n, seed, runtime), "left_out": left_out(data)}
+    result = rv.cross_validate(recipe, splits, k=lengths, seeds=seeds, diversity=diversity, **how)
+    content = {**record(fits.first, fits.seconds / fits.n, seeds.start, runtime), "left_out": left_out(data)}
     if save is not None:
         rv.save(rv.Recommender(fits.first, splits[0].train, runtime=runtime), save, metrics=result.metrics)
     content["notes"] = [*fits.first.notes]
     beside = (*left_out_lines(data), *fits.first.notes)
-    _deliver(result, content, json_file, rv.placebo(recipe, splits, result, seed=seed, **how) if placebo else None, beside)
+    _deliver(result, content, json_file, rv.placebo(recipe, splits, result, seed=seeds.start, **how) if placebo else None, beside)
+
+
+def _of_walk(
+    walk: GraphWalk, recipe: Method | None, splits: Sequence[rv.Split], lengths: list[int], diversity: float, seed: int, runtime: rv.Runtime
+) -> tuple[Any, Any]:
+    """Measure walks over the training part, of their own or over what a method finds."""
+    if len(splits) > 1:
+        raise rv.InputError("walks are measured on one split, and this protocol asks about several parts; give another --protocol")
+    if recipe is None:
+        result, content = walks.measured(walk, splits[0], lengths, diversity, runtime)
+        return result, {**content, **setting(runtime)}
+    fitted = timed_fit(recipe, splits[0].train, seed, runtime)
+    result, content = walks.measured(walk, splits[0], lengths, diversity, runtime, fitted.model)
+    return result, {**record(fitted.model, fitted.seconds, seed, runtime), **content, "candidates_from": recipe.name}
 
 
 def _data(tables: Tables, interactions: Path, save: Path | None, *, with_attributes: bool) -> rv.Dataset:
@@ -124,12 +163,22 @@ def _refuse_fitting(folder: Path, test: Path | None, **given: Any) -> None:
 
 
 def _of_saved(
-    folder: Path, tables: Tables, test: Path | None, negatives: Path | None, lengths: list[int], diversity: float, runtime: rv.Runtime
+    folder: Path,
+    tables: Tables,
+    test: Path | None,
+    negatives: Path | None,
+    lengths: list[int],
+    diversity: float,
+    runtime: rv.Runtime,
+    walk: GraphWalk | None,
 ) -> tuple[Any, Any]:
     """Measure a saved model; return the result and what is recorded of it."""
     who = rv.load(folder)
     known = replace(who.train, merged=who.histories, reading=tables.reading)  # a model saved without histories says so here
     split = rv.split(known, test=test, negatives=negatives)
+    if walk is not None:
+        result, content = walks.measured(walk, split, lengths, diversity, runtime, who.model)
+        return result, {**content, **setting(runtime)}
     result = rv.evaluate(who.model, split, k=lengths, diversity=diversity, runtime=runtime)
     return result, {"hyperparameters": who.model.method.recipe, **setting(runtime)}
 

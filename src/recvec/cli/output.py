@@ -109,6 +109,11 @@ def write_json(content: Mapping[str, Json], path: Path | None) -> None:
         _write_whole(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write a text, whole or not at all."""
+    _write_whole(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
 def check_frame_file(path: Path | None) -> None:
     """Refuse a file for a table that cannot be written, before the work that would be lost."""
     if path is not None and path.suffix not in _TABLES:

@@ -9,7 +9,7 @@ from typing import Any
 from recvec.artifact import manifest
 from recvec.errors import InputError
 
-_WRITTEN = {"out": "--out", "json_file": "--json", "save": "--save"}
+_WRITTEN = {"out": "--out", "json_file": "--json", "save": "--save", "picture": "--picture"}
 
 
 def apart(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,9 +7,11 @@ import polars as pl
 import typer
 
 import recvec as rv
-from recvec.cli import limits, options, output
+from recvec.cli import limits, options, output, walks
 from recvec.errors import InputError
 from recvec.kernels.diversity import check_diversity
+
+Denied = Annotated[Path | None, typer.Option("--deny", help="Table with item_id: never these; with user_id as well, not for that user.")]
 
 
 def recommend(
@@ -24,26 +26,26 @@ def recommend(
     audience: Annotated[bool, typer.Option("--audience", help="The best users for --item, without those who have met it.")] = False,
     k: Annotated[int | None, typer.Option("--k", max=options.LONGEST, help="Length of the lists; 10, with --audience 100.")] = None,
     candidates: Annotated[Path | None, typer.Option("--candidates", help="Table with item_id: the only items allowed.")] = None,
-    deny: Annotated[
-        Path | None, typer.Option("--deny", help="Table with item_id: never these; with user_id as well, not for that user.")
-    ] = None,
+    deny: Denied = None,
     diversity: Annotated[float, typer.Option("--diversity", help="0: by score alone, up to 1: lists whose items differ.")] = 0.0,
+    retrieval: walks.Retrieval = "exact",
+    walk: walks.Walk = None,
     threads: options.ThreadCount = None,
     out: options.OutFile = None,
 ) -> None:
     """Recommend items to known users or to a new person by what they liked and what they are, or find the best users for an item."""
     _check_one_kind(user, everyone, history or attribute, audience or item is not None)
     mood, described = options.pairs(context, "--context", "weekday=sunday", InputError), options.attributes(attribute)
+    way = walks.given(retrieval, walk) or "exact"
     output.check_frame_file(out)
     check_diversity(diversity)
     if audience or item is not None:
-        _check_audience(item, audience, limited=bool(candidates or deny or diversity or context))
-        who = _loaded(folder, threads)
-        deliver(_audience(who, str(item), 100 if k is None else k), out, f"{who.model.method.name}: users for item {item}")
+        _check_audience(item, audience, limited=bool(candidates or deny or diversity or context or way != "exact"))
+        _deliver_audience(_loaded(folder, threads), str(item), 100 if k is None else k, out)
         return
     who = _loaded(folder, threads)
     found, unknown = limits.known(who, limits.read(candidates, deny, known_users=not (history or attribute)))
-    wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, "context": mood or None, **found}
+    wanted: dict[str, Any] = {"k": 10 if k is None else k, "diversity": diversity, "context": mood or None, "retrieval": way, **found}
     if history or attribute:
         lists = who.recommend_for(history=history, attributes=described, **wanted)
     else:
@@ -67,17 +69,18 @@ def _check_audience(item: str | None, audience: bool, *, limited: bool) -> None:
         raise rv.InputError("--item goes with --audience, which lists users for it; for items like it use 'recvec similar --item'")
     if limited:
         raise rv.InputError(
-            "--audience lists users; --candidates, --deny and --diversity are for lists of items, and so is --context; leave them out"
+            "--audience lists users; --candidates, --deny and --diversity are for lists of items, and so are --context and --retrieval; "
+            "leave them out"
         )
 
 
-def _audience(who: rv.Recommender, item: str, k: int) -> pl.DataFrame:
+def _deliver_audience(who: rv.Recommender, item: str, k: int, out: Path | None) -> None:
     users = who.audience(item, k)
     if len(users) > 1 and users["score"].n_unique() == 1:
         output.warn(f"all users have the same score for item {item}: {who.model.method.name} cannot tell them apart")
     if not len(users):
         output.warn(f"no user is left: all who have a history have met item {item}")
-    return users
+    deliver(users, out, f"{who.model.method.name}: users for item {item}")
 
 
 def _loaded(folder: Path, threads: int | None) -> rv.Recommender:

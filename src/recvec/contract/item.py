@@ -9,6 +9,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from recvec.contract.blocks import ROWS_PER_BLOCK, ranked_in_blocks, ranked_users
+from recvec.contract.item_weights import ItemWeights, column, restored_weights, weighted, weights_arrays
 from recvec.contract.method import Cost, DataShape, Training
 from recvec.contract.model import (
     Explanation,
@@ -23,10 +24,9 @@ from recvec.contract.model import (
 )
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
-from recvec.errors import NotSupportedError, ValueRangeError
+from recvec.errors import NotSupportedError
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.factorization import krylov_space, sparse_dense, truncated_svd
-from recvec.kernels.sparse_products import sparse_sparse
 from recvec.types import F32, Array
 
 
@@ -44,8 +44,8 @@ class ItemModel(Model):
         As in `DotModel`.
     trained : Histories
         Training histories: the stored queries.
-    weights : array or csr_array, shape (n_items, n_items)
-        W.
+    weights : array, csr_array or Gram, shape (n_items, n_items)
+        W: all entries, those that are not 0, or a product F F' of a sparse matrix that stays as it is.
     into : F32, shape (n_items, d), optional
         A; with it, B is `item_vectors`.
     """
@@ -54,7 +54,7 @@ class ItemModel(Model):
     user_vectors: F32
     item_vectors: F32
     trained: Histories
-    weights: F32 | sp.csr_array
+    weights: ItemWeights
     into: F32 | None = None
     n_extra: int = 0
     curve: tuple[Mapping[str, float], ...] = ()
@@ -103,10 +103,7 @@ class ItemModel(Model):
 
     def _block_scores(self, queries: sp.csr_array) -> F32:
         """Return scores of all items for a block of queries, computed in the calling thread."""
-        if sp.issparse(self.weights):
-            dense = sparse_sparse(queries, self.weights)
-        else:
-            dense = sparse_dense(queries, self.weights, executor=None)
+        dense = weighted(queries, self.weights)
         if self.into is not None:
             dense += sparse_dense(queries, self.into, executor=None) @ self.item_vectors.T
         return dense
@@ -160,17 +157,14 @@ class ItemModel(Model):
 
     def _influences(self, item: int) -> F32:
         """Return what weight 1 of each item in a history adds to the score of `item`, shape (n_items,)."""
-        direct: F32 = self.weights[:, item] if isinstance(self.weights, np.ndarray) else self.weights[:, [item]].toarray()[:, 0]
+        direct = column(self.weights, item)
         return direct if self.into is None else direct + self.into @ self.item_vectors[item]
 
     def state(self) -> State:
         """See `Model.state`."""
         arrays: dict[str, Array] = {"user_vectors": self.user_vectors, "item_vectors": self.item_vectors}
         arrays |= {f"trained.{n}": getattr(self.trained, n) for n in ("indptr", "items", "weights")}
-        if sp.issparse(self.weights):
-            arrays |= {f"weights.{n}": getattr(self.weights, n) for n in ("indptr", "indices", "data")}
-        else:
-            arrays["weights"] = self.weights
+        arrays |= weights_arrays(self.weights)
         if self.into is not None:
             arrays["into"] = self.into
         return State(arrays, {"kind": "item", "n_extra": self.n_extra, "curve": [dict(p) for p in self.curve]})
@@ -192,28 +186,11 @@ class ItemModel(Model):
             user_vectors=arrays["user_vectors"],
             item_vectors=items,
             trained=trained,
-            weights=_restored_weights(arrays, len(items)),
+            weights=restored_weights(arrays, len(arrays["user_vectors"]), len(items)),
             into=arrays.get("into"),
             n_extra=int(state.meta["n_extra"]),  # type: ignore[arg-type]
             curve=tuple(state.meta["curve"]),  # type: ignore[arg-type]
         )
-
-
-def _restored_weights(arrays: Mapping[str, Array], n_items: int) -> F32 | sp.csr_array:
-    """Return W, checked: dense, or sparse in three arrays."""
-    dense = arrays.get("weights")
-    if dense is None:
-        parts = tuple(arrays[f"weights.{n}"] for n in ("data", "indices", "indptr"))
-        weights = sp.csr_array(parts, shape=(n_items, n_items))
-        weights.check_format()
-        if (weights.indptr[1:] < weights.indptr[:-1]).any():  # scipy looks at differences, which may overflow
-            raise ValueRangeError("indptr of the weights between items does not ascend; fit the model again")
-        return weights
-    if dense.shape != (n_items, n_items) or dense.dtype != np.float32:
-        raise ValueRangeError(
-            f"the weights between items are {dense.dtype} of shape {dense.shape}; allowed: float32, {n_items} x {n_items}"
-        )
-    return dense
 
 
 def neighbourhood_cost(shape: DataShape, n_neighbours: int, embedding_dim: int) -> Cost:

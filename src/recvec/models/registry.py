@@ -20,6 +20,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),
+    "graph-filter": ("recvec.models.graph_filter", "GraphFilter"),
 }
 
 

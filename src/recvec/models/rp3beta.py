@@ -20,13 +20,12 @@ RecSys 2019, whose implementation adds alpha, the selection and the normalizatio
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import scipy.sparse as sp
 
 from recvec.contract import Cost, DataShape, ItemModel, Method, Runtime, State, Training, neighbourhood_cost, param
 from recvec.data.dataset import Dataset
-from recvec.kernels.sparse_products import best_of_columns, best_of_products
-from recvec.types import F32, Array, Executor
+from recvec.kernels.walks import three_steps
+from recvec.types import Executor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,25 +60,7 @@ class RP3Beta(Method):
 
 
 def walks(method: RP3Beta, by_user: sp.csr_array, executor: Executor) -> sp.csr_array:
-    """Return W of the interactions X (n_users, n_items): multiply, select, normalize, select."""
-    by_item = sp.csr_array(by_user.T.tocsr())
-    degrees = np.asarray(by_item.sum(axis=1), dtype=np.float32)
-    popularity = np.where(degrees > 0, degrees, 1) ** np.float32(method.beta)
-    steps = _steps(by_item, method.alpha), _steps(by_user, method.alpha)
-    weights = best_of_products(*steps, method.n_neighbours, column_scale=popularity, executor=executor)
-    if method.normalize:
-        weights = _divided(weights, weights.sum(axis=1))
-    return best_of_columns(weights, method.n_neighbours, executor=executor)
-
-
-def _steps(matrix: sp.csr_array, alpha: float) -> sp.csr_array:
-    """Return the probabilities of a step from each row, to the power alpha."""
-    steps = _divided(matrix, matrix.sum(axis=1))
-    steps.data **= np.float32(alpha)
-    return steps
-
-
-def _divided(matrix: sp.csr_array, sums: Array) -> sp.csr_array:
-    """Return the matrix with each row divided by its sum; rows without entries stay so."""
-    divisor: F32 = np.repeat(np.where(sums > 0, sums, 1), np.diff(matrix.indptr)).astype(np.float32)
-    return sp.csr_array((matrix.data / divisor, matrix.indices, matrix.indptr), shape=matrix.shape)
+    """Return W of the interactions X (n_users, n_items)."""
+    return three_steps(
+        by_user, alpha=method.alpha, beta=method.beta, n_neighbours=method.n_neighbours, normalize=method.normalize, executor=executor
+    )

@@ -8,13 +8,14 @@ from recvec.contract import Model, Ranked, Runtime
 from recvec.data.histories import Histories
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.diversity import mmr, pool_size
+from recvec.retrieval.graph_walk import Walker
 from recvec.types import F32, I32
 
 PEOPLE_PER_BLOCK = 4096  # whose pools are held at once
 
 
 def diverse_lists(
-    model: Model,
+    model: Model | Walker,
     queries: Any,
     k: int,
     diversity: float,

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from recvec.contract import Explanation, Ranked
+from recvec.data.dataset import Dataset
 from recvec.data.vocabulary import Vocabulary
 from recvec.types import Array
 
@@ -69,3 +70,12 @@ def embeddings_frame(vectors: Array, ids: pl.Series) -> pl.DataFrame:
     """Return id and embedding (list of Float32)."""
     listed = pl.Series("embedding", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])).arr.to_list()
     return pl.DataFrame([ids.alias("id"), listed])
+
+
+def titles(data: Dataset, ids: pl.Series) -> pl.Series | None:
+    """Return the titles of items, null where unknown; None without a column of titles."""
+    features = data.item_features
+    if features is None or features.title is None:
+        return None
+    rows = data.items.lookup(ids)
+    return features.frame[features.title][np.maximum(rows, 0)].set(pl.Series(rows < 0), None).alias("title")

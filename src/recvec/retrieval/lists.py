@@ -10,8 +10,10 @@ from recvec.contract import Model, Ranked, Runtime
 from recvec.contract.model import refuse_context
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
+from recvec.errors import NotSupportedError
 from recvec.retrieval.diversity import diverse_lists
 from recvec.retrieval.frames import lists_frame
+from recvec.retrieval.graph_walk import Walker
 from recvec.retrieval.ladder import Ladder, as_frame
 from recvec.retrieval.limits import either
 from recvec.types import I32, Array
@@ -39,7 +41,14 @@ class Limits(NamedTuple):
 
 
 def known_lists(
-    ladder: Ladder, rows: I32, warm: Array, known: Histories | None, limits: Limits, context: Mapping[str, object] | None, runtime: Runtime
+    ladder: Ladder,
+    rows: I32,
+    warm: Array,
+    known: Histories | None,
+    limits: Limits,
+    context: Mapping[str, object] | None,
+    runtime: Runtime,
+    walker: Walker | None = None,
 ) -> pl.DataFrame:
     """Return user_id, item_id, score, rank and route for users of the vocabulary, in the order of `rows`.
 
@@ -59,18 +68,22 @@ def known_lists(
         Of all requests, for models that use it; lower rungs know of none.
     runtime : Runtime
         Threads to use.
+    walker : Walker, optional
+        Answers for users with a history, instead of the model.
     """
     data, told = ladder.train, as_frame(context)
-    if told is not None and not ladder.model.uses_context:
-        refuse_context(ladder.model.method, told)
+    check_context(ladder, told, walker)
     nobody = Ranked(np.zeros((0, limits.k), np.int32), np.zeros((0, limits.k), np.float32))
     parts = [lists_frame(nobody, "stored", rows, data.items, data.users.ids[rows])]
     for mine in (warm, ~warm):
         at = np.flatnonzero(mine)
         if len(at):
             route, model = ladder.known(warm=bool(warm[at[0]]))
-            queries = model.queries(rows[at], context=told if model.uses_context else None)
-            lists = ranked(ladder.model, model, queries, _left_out(data, rows[at], known, limits.denied), limits, runtime)
+            lister: Model | Walker = model
+            queries: Any = model.queries(rows[at], context=told if model.uses_context else None)
+            if walker is not None and warm[at[0]]:
+                route, lister, queries = "history", walker, walker.asked(walker.histories.take(rows[at]), queries)
+            lists = ranked(ladder.model, lister, queries, _left_out(data, rows[at], known, limits.denied), limits, runtime)
             parts.append(lists_frame(lists, route, at, data.items, data.users.ids[rows[at]]))
     return pl.concat(parts).sort("place", "rank").drop("place")
 
@@ -80,7 +93,21 @@ def _left_out(data: Dataset, rows: I32, known: Histories | None, denied: Histori
     return exclude if denied is None else either(exclude, denied.take(rows))
 
 
-def ranked(main: Model, model: Model, queries: Any, exclude: Histories | None, limits: Limits, runtime: Runtime) -> Ranked:
+def check_context(ladder: Ladder, told: pl.DataFrame | None, walker: Walker | None) -> None:
+    """Refuse a context that nobody would look at.
+
+    Raises
+    ------
+    NotSupportedError
+        Where there is one.
+    """
+    if walker is not None and walker.model is None and told is not None:
+        raise NotSupportedError("a walk over the graph knows of no context; leave it out, or re-rank a model's lists by n_candidates")
+    if not ladder.model.uses_context:
+        refuse_context(ladder.model.method, told)
+
+
+def ranked(main: Model, model: Model | Walker, queries: Any, exclude: Histories | None, limits: Limits, runtime: Runtime) -> Ranked:
     """Return lists by score or, with diversity, re-ranked by the vectors of the main model, also on the rungs below."""
     how: dict[str, Any] = {"exclude": exclude, "candidates": limits.candidates, "runtime": runtime}
     if limits.diversity == 0:

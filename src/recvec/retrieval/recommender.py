@@ -17,12 +17,13 @@ from recvec.kernels.diversity import check_diversity
 from recvec.kernels.similarity import Metric
 from recvec.models.popularity import Popularity
 from recvec.retrieval.explaining import explain_known
-from recvec.retrieval.frames import embeddings_frame, lists_frame, one_list, parts_frame
+from recvec.retrieval.frames import embeddings_frame, lists_frame, one_list, parts_frame, titles
+from recvec.retrieval.graph import InteractionGraph, walk_of
+from recvec.retrieval.graph_walk import GraphWalk, Walker
 from recvec.retrieval.ladder import ROUTES, Ladder, as_frame
 from recvec.retrieval.limits import Denials, Id, allowed_items, denials, denied_to_users
-from recvec.retrieval.lists import Limits, known_lists, ranked
+from recvec.retrieval.lists import Limits, check_context, known_lists, ranked
 from recvec.retrieval.update import UpdateReport, updated
-from recvec.types import Array
 
 __all__ = ["ROUTES", "Recommender"]
 
@@ -106,6 +107,13 @@ class Recommender:
         return self.train.histories(self.history_value)
 
     @cached_property
+    def graph(self) -> InteractionGraph:
+        """Who met what as a graph, for paths and pictures; refused as `histories` is."""
+        if self.forgotten:
+            raise NotSupportedError("this model was saved without histories, so there is no graph for walks and paths; fit again with them")
+        return InteractionGraph(self.train, self.histories, self.history_value)
+
+    @cached_property
     def fingerprint(self) -> str:
         """Fingerprint of the table that the model was fitted on; a loaded recommender keeps it, not the table."""
         return self.train.fingerprint
@@ -122,6 +130,7 @@ class Recommender:
         diversity: float = 0.0,
         exclude_known: bool = True,
         context: Mapping[str, object] | None = None,
+        retrieval: str | GraphWalk = "exact",
     ) -> pl.DataFrame:
         """Return the best `k` items of known users, without those in their training history.
 
@@ -144,6 +153,9 @@ class Recommender:
             everyone the stored list, those without history too.
         context : mapping, optional
             Circumstances, such as ``{"weekday": "sunday"}``, for models that use them; lists of lower rungs do not change.
+        retrieval : str or GraphWalk
+            ``"exact"``: the model's best. ``"walk"``, or a `GraphWalk` with settings: what walks from the history find in the
+            graph of who met what, or re-ranked candidates of the model; the route is then ``history``.
 
         Returns
         -------
@@ -160,13 +172,13 @@ class Recommender:
         """
         check_diversity(diversity)
         rows, k = self.users.rows(users), min(checked_k(k), self.train.n_items)
-        denied = denials(deny)
+        denied, walker = denials(deny), self._walker(retrieval)
         allowed = allowed_items(self.items, candidates, denied)
         blind = self.forgotten and not exclude_known
         warm = np.ones(len(rows), bool) if blind else self.histories.lengths[rows] > 0
         limits = Limits(k, allowed, denied_to_users(self.train, denied), diversity)
         known = self.histories if exclude_known else None
-        return known_lists(self._ladder, rows, warm, known, limits, context, self.runtime)
+        return known_lists(self._ladder, rows, warm, known, limits, context, self.runtime, walker)
 
     def recommend_for(
         self,
@@ -179,6 +191,7 @@ class Recommender:
         deny: Denials | None = None,
         diversity: float = 0.0,
         context: Mapping[str, object] | None = None,
+        retrieval: str | GraphWalk = "exact",
     ) -> pl.DataFrame:
         """Return the best `k` items for a person described by a history, by attributes, or by nothing.
 
@@ -191,7 +204,7 @@ class Recommender:
             rating, for rating models).
         attributes : mapping, optional
             Attributes of the person, for a model that uses them, else for the rung ``attributes``, where a history goes first.
-        k, candidates, deny, diversity, context
+        k, candidates, deny, diversity, context, retrieval
             As in `recommend`; denied items are those of this one person.
 
         Returns
@@ -207,15 +220,23 @@ class Recommender:
             Where nothing but attributes is given, and the model has no rung for them.
         """
         check_diversity(diversity)
-        denied = denials(deny)
+        denied, walker = denials(deny), self._walker(retrieval)
         if denied is not None and "user_id" in denied.columns:
             raise InputError("deny names users, but this person is not one of them; allowed: item ids; leave user_id out")
         allowed = allowed_items(self.items, candidates, denied)
         person = self._person(history, weights)
+        check_context(self._ladder, as_frame(context), walker)
         route, model, queries = self._ladder.door(person, attributes, context)
         limits = Limits(min(checked_k(k), self.train.n_items), allowed, diversity=diversity)
-        lists = ranked(self.model, model, queries, person, limits, self.runtime)
+        if walker is not None and route == "history":
+            lists = ranked(self.model, walker, walker.asked(self.graph.strengths(person), queries), person, limits, self.runtime)
+        else:
+            lists = ranked(self.model, model, queries, person, limits, self.runtime)
         return lists_frame(lists, route, np.zeros(1, np.int32), self.items, None).drop("place")
+
+    def _walker(self, retrieval: str | GraphWalk) -> Walker | None:
+        walk = walk_of(retrieval)
+        return None if walk is None else self.graph.walker(walk, self.model, self.runtime)
 
     def _person(self, history: Sequence[Id] | None, weights: Sequence[float] | None) -> Histories:
         """Return the history of someone who need not be known."""
@@ -297,14 +318,9 @@ class Recommender:
         row, k = self.items.rows([item]), min(checked_k(k), self.train.n_users)
         warm = self.histories.lengths > 0
         listed = None if warm.all() else np.flatnonzero(warm)  # None spares a copy of the vectors
-        met = self._who_met(int(row[0])) if exclude_known else np.zeros(0, np.int32)
+        met = self.graph.who_met(int(row[0])) if exclude_known else np.zeros(0, np.int32)
         exclude = Histories.from_lists([met], self.train.n_users)
         return one_list(self.model.audience(row, k, exclude=exclude, users=listed, runtime=self.runtime), self.users)
-
-    def _who_met(self, item: int) -> Array:
-        """Return the rows of the users whose history holds an item row."""
-        at = np.flatnonzero(self.histories.items == item)
-        return np.searchsorted(self.histories.indptr, at, side="right") - 1
 
     # ------------------------------------------------------------ new interactions
 
@@ -378,8 +394,4 @@ class Recommender:
 
     def titles(self, ids: pl.Series) -> pl.Series | None:
         """Return the titles of items, null where unknown; None without a column of titles."""
-        features = self.train.item_features
-        if features is None or features.title is None:
-            return None
-        rows = self.items.lookup(ids)
-        return features.frame[features.title][np.maximum(rows, 0)].set(pl.Series(rows < 0), None).alias("title")
+        return titles(self.train, ids)
