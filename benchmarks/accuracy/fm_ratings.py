@@ -16,6 +16,7 @@ All draws but the first 10 are kept: on validation parts of u1 to u3's training 
 """
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--data", choices=list(PARTS), action="append", help="default: all")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "fm_ratings.json")
     given = parser.parse_args()
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = json.loads(given.out.read_text()) if given.data and given.out.exists() else {}  # other sets stay
     for name in given.data or list(PARTS):
         result[name] = PARTS[name](read(name), Threads(given.threads), given.peer_python)
         write_result(given.out, result)

@@ -69,7 +69,7 @@ SUITS = {  # solver: epochs, learning_rate, reg, shared_reg
     "als": (20, 0.0, 5.0, 0.0),
     "gradient": (50, 1e-3, 5e-6, 0.0),
     "squares": (12, 0.0, 0.012, 1.0),
-    "softmax": (200, 0.03, 1e-5, 1e-5),
+    "softmax": (200, 0.03, 0.03, 1.0),
 }
 
 
