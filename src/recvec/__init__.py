@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from recvec.models.bpr import BPR
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
+    from recvec.models.gmf import GMF
     from recvec.models.item_knn import ItemKNN
+    from recvec.models.mlp import MLP
+    from recvec.models.neumf import NeuMF
     from recvec.models.popularity import Popularity
     from recvec.models.random import Random
     from recvec.models.registry import method
@@ -48,8 +51,11 @@ _WHERE = {
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
     "FM": "recvec.models.fm",
+    "GMF": "recvec.models.gmf",
     "InputError": "recvec.errors",
     "ItemKNN": "recvec.models.item_knn",
+    "MLP": "recvec.models.mlp",
+    "NeuMF": "recvec.models.neumf",
     "Popularity": "recvec.models.popularity",
     "RP3Beta": "recvec.models.rp3beta",
     "Random": "recvec.models.random",
@@ -79,6 +85,8 @@ __all__ = [
     "BPR",
     "EASE",
     "FM",
+    "GMF",
+    "MLP",
     "SVD",
     "WARP",
     "ALSExplicit",
@@ -86,6 +94,7 @@ __all__ = [
     "Evaluation",
     "InputError",
     "ItemKNN",
+    "NeuMF",
     "Popularity",
     "RP3Beta",
     "Random",

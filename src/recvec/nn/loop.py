@@ -70,6 +70,7 @@ def train(
     vectors: Callable[[], tuple[F32, F32]],
     keep: Mapping[str, Array] | None = None,
     stop: Callable[[int], bool] | None = None,
+    after: int = 0,
 ) -> tuple[str, ...]:
     """Train the network in place.
 
@@ -93,6 +94,8 @@ def train(
         What checkpoints hold beside.
     stop : callable, optional
         Called with the number of each finished epoch; training ends where it returns true.
+    after : int
+        Epochs of an earlier phase of the same fit, from which the numbers go on; the optimizer and the schedule begin anew.
 
     Returns
     -------
@@ -108,12 +111,13 @@ def train(
     done, arrays = training.restore()
     if done:
         walker.load(arrays)
-    good, number, first = walker.arrays(), done, training.curve[0]["loss"] if done else float("nan")
-    for number in range(done + 1, plan.epochs + 1):
-        mean = walker.epoch(batches(), loss, number)
-        first = mean if number == 1 else first
+    done, last = max(done, after), after + plan.epochs
+    good, number, first = walker.arrays(), done, training.curve[after]["loss"] if done > after else float("nan")
+    for number in range(done + 1, last + 1):
+        mean = walker.epoch(batches(), loss, number - after)
+        first = mean if number == after + 1 else first
         if not walker.finite() or not np.isfinite(mean) or mean > WORSE * max(first, 0.0) > 0:
-            return _diverged(name, plan, number, walker, good)
+            return _diverged(name, plan, (number, last), walker, good)
         good = walker.arrays()
         watched = training.monitor is not None or training.checkpoint is not None
         users, items = vectors() if watched else (_NOTHING, _NOTHING)
@@ -126,13 +130,14 @@ def train(
 _NOTHING = np.empty((0, 0), np.float32)
 
 
-def _diverged(name: str, plan: Plan, number: int, walker: "_Walker", good: Mapping[str, Array]) -> tuple[str, ...]:
+def _diverged(name: str, plan: Plan, where: tuple[int, int], walker: "_Walker", good: Mapping[str, Array]) -> tuple[str, ...]:
     """Go back to the end of the last good epoch, and say so."""
+    number, last = where
     advice = f"lower learning_rate (it is {plan.learning_rate:g})"
     if number == 1:
         raise DivergedError(f"{name} left the finite numbers in epoch 1; {advice}")
     walker.load(good)
-    return (f"{name} diverged in epoch {number} of {plan.epochs}: this is the model of epoch {number - 1}; {advice}",)
+    return (f"{name} diverged in epoch {number} of {last}: this is the model of epoch {number - 1}; {advice}",)
 
 
 class _Walker:
