@@ -29,6 +29,7 @@ class NCF(Method):
     family: ClassVar[str] = "neural collaborative filtering"
     gives: ClassVar[str] = "user and item vectors of the parts"
     extra: ClassVar[str] = "torch"
+    likelihood: ClassVar[bool] = True  # predictions are
 
     embedding_dim: int
     epochs: int

@@ -1,11 +1,11 @@
 """The networks of `gmf`, `mlp` and `neumf`: training, and the scores of a trained one. Needs torch.
 
-A batch has B users with 1 + n_negatives items each. The first dense layer is the sum of a user's half, computed once a user, and
-an item's half, computed once an item of the catalogue where a batch has more slots than that; so a slot costs an addition
-there, and its gradient another (`nn.pairs`).
+A batch has B users with 1 + n_negatives items each: its slots. The first dense layer is the sum of a user's half, computed once a
+user, and an item's half, computed once an item; so a slot costs an addition there. On the cpu the gradient is written out
+(`models.ncf_gradient`), elsewhere it is that of automatic differentiation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -14,10 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional
 
 from recvec.contract import Training
-from recvec.nn import losses, pairs
+from recvec.models.ncf_gradient import GMF, MLP, Step
+from recvec.nn import losses
 from recvec.nn.batches import Batch, Pairs
 from recvec.nn.device import computing
 from recvec.nn.layers import linear, mlp
@@ -48,32 +50,34 @@ class Network(nn.Module):
             self.rest, self.out = mlp(widths, rng), linear(widths[-1], 1, rng)
         self.has_gmf, self.has_mlp = bool(d), bool(m)
 
-    def gmf(self, users: Tensor, slots: pairs.Slots) -> tuple[Tensor, Tensor]:
-        """Return the logits (B, width) of the products, and the mean square of the vectors."""
-        p = self.gmf_users.index_select(0, users)
-        logits = pairs.dots(p * self.mix, self.gmf_items, slots) + self.gmf_bias
-        return logits, _squares(p, self.gmf_items, slots)
-
-    def mlp(self, users: Tensor, slots: pairs.Slots) -> tuple[Tensor, Tensor]:
-        """Return the logits (B, width) of the dense layers, and the mean square of the vectors."""
-        p, m = self.mlp_users.index_select(0, users), self.mlp_users.shape[1]
-        items, own = self.mlp_items, slots
-        if slots.rows.numel() < self.n_items:
-            found, own = slots.narrowed()
-            items = items.index_select(0, found)
-        mine = functional.linear(p, self.first.weight[:, :m], self.first.bias)  # (B, h)
-        theirs = functional.linear(items, self.first.weight[:, m:])  # (n, h)
-        logits = self.out(self.rest(pairs.joined(mine, theirs, own)))[:, :, 0]
-        return logits, _squares(p, items, own)
-
     def loss(self, batch: Batch, reg: float, executor: Executor, *, apart: bool) -> Tensor:
         """Return the logistic loss with the penalty; `apart`: the mean of the losses of both parts."""
-        slots = pairs.Slots(torch.cat([batch.items[:, None], batch.negatives], dim=1), self.n_items, executor)
-        parts = [part(batch.users, slots) for part, there in ((self.gmf, self.has_gmf), (self.mlp, self.has_mlp)) if there]
+        rows = torch.cat([batch.items[:, None], batch.negatives], dim=1)
+        if rows.device.type == "cpu":
+            names, weights = zip(*self.named_parameters(), strict=True)
+            return _Written.apply(names, (batch.users.numpy(), rows.numpy(), reg, apart, executor), *weights)  # type: ignore[no-any-return, no-untyped-call]
+        return self.derived(batch.users, rows, reg, apart=apart)
+
+    def derived(self, users: Tensor, rows: Tensor, reg: float, *, apart: bool) -> Tensor:
+        """Return the same loss, of items in rows (B, width), for automatic differentiation."""
+        parts = [part(users, rows) for part, there in ((self._gmf, self.has_gmf), (self._mlp, self.has_mlp)) if there]
         logits, squares = zip(*parts, strict=True)
         if not apart:
             return _logistic(sum(logits)) + reg * sum(squares)
         return sum(_logistic(values) for values in logits) / len(logits) + reg * sum(squares) / len(squares)
+
+    def _gmf(self, users: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (B, width) of the products, and the mean square of the vectors."""
+        p, q = self.gmf_users[users], self.gmf_items[rows]  # (B, d), (B, width, d)
+        return ((p * self.mix)[:, None] * q).sum(dim=2) + self.gmf_bias, _squares(p, q)
+
+    def _mlp(self, users: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (B, width) of the dense layers, and the mean square of the vectors."""
+        p, q = self.mlp_users[users], self.mlp_items[rows]
+        m = p.shape[1]
+        mine = functional.linear(p, self.first.weight[:, :m], self.first.bias)  # (B, h)
+        theirs = functional.linear(q, self.first.weight[:, m:])  # (B, width, h)
+        return self.out(self.rest(torch.relu(mine[:, None] + theirs)))[:, :, 0], _squares(p, q)
 
     def join(self, alpha: float) -> None:
         """Weigh parts that were trained apart, `alpha` for the products (He et al. 2017, equation 13)."""
@@ -114,9 +118,47 @@ def _logistic(logits: Any) -> Tensor:
     return losses.logistic(logits[:, 0], logits[:, 1:])
 
 
-def _squares(users: Tensor, items: Tensor, slots: pairs.Slots) -> Tensor:
+def _squares(p: Tensor, q: Tensor) -> Tensor:
     """Return the mean over slots of ``|p|^2 + |q|^2``."""
-    return users.square().sum() / len(users) + items.square().sum(dim=1) @ slots.counts / slots.rows.numel()
+    return p.square().sum(dim=1).mean() + q.square().sum(dim=2).mean()
+
+
+class _Written(Function):
+    """The loss of a batch with the gradient of `models.ncf_gradient`."""
+
+    @staticmethod
+    def forward(ctx: Any, names: tuple[str, ...], batch: tuple[Any, ...], *weights: Tensor) -> Tensor:
+        given = {name: weight.detach().numpy() for name, weight in zip(names, weights, strict=True)}
+        gmf, mlp = _parts(given)
+        users, rows, reg, apart, executor = batch
+        loss, of_gmf, of_mlp = Step(gmf, mlp, users, rows, reg, apart, executor).gradient()
+        found: dict[str, Array] = {}
+        if of_gmf is not None:
+            found |= {f"gmf_{key}" if key != "mix" else key: value for key, value in of_gmf._asdict().items()}
+        if of_mlp is not None:
+            found |= {"mlp_users": of_mlp.users, "mlp_items": of_mlp.items}
+            pairs = (pair for name in _dense(names) for pair in ((f"{name}.weight", name), (f"{name}.bias", name)))
+            values = (value for layer in of_mlp.layers for value in layer)
+            found |= {key: value for (key, _), value in zip(pairs, values, strict=True)}
+        ctx.gradients = [torch.from_numpy(found[name]) for name in names]
+        return torch.tensor(loss, dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        gradients, ctx.gradients = ctx.gradients, []  # given away, so that they are not copied
+        return None, None, *gradients  # of a loss that nothing is done to: the slope is 1
+
+
+def _parts(given: Mapping[str, F32]) -> tuple[GMF | None, MLP | None]:
+    """Return the weights as `models.ncf_gradient` takes them."""
+    gmf = GMF(given["gmf_users"], given["gmf_items"], given["mix"], given["gmf_bias"]) if "mix" in given else None
+    layers = [(given[f"{name}.weight"], given[f"{name}.bias"]) for name in _dense(given)]
+    return gmf, MLP(given["mlp_users"], given["mlp_items"], layers) if layers else None
+
+
+def _dense(names: Iterable[str]) -> list[str]:
+    """Return the dense layers in their order: they are declared so."""
+    return [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
 
 
 def plans(method: Any) -> tuple[Plan | None, Plan]:
@@ -131,7 +173,7 @@ def plans(method: Any) -> tuple[Plan | None, Plan]:
 def trained(method: Any, matrix: sp.csr_array, training: Training) -> tuple[F32, F32, dict[str, Array], tuple[str, ...]]:
     """Train and return user vectors, item vectors, dense layers and notes."""
     rng, executor = training.rng, training.runtime.executor
-    with computing(training.runtime) as device:
+    with computing(replace(training.runtime, threads=1)) as device:  # our own threads call torch with blocks of a batch
         network = Network(method, matrix.shape, rng).to(device)
         dealt = Pairs.of(matrix, batch_size=method.batch_size, n_negatives=method.n_negatives)
 

@@ -1,0 +1,223 @@
+"""The loss of a batch of `gmf`, `mlp` or `neumf` and its gradient, written out for the cpu.
+
+What automatic differentiation would do, a block of users at a time: between the first layer and the loss everything of a block stays
+in the cache, which takes half the time (benchmarks/speed/neumf.py), and partial sums are added up in order, so that the bits are the
+same for any number of threads. Products of the dense layers take bfloat16 numbers and add them up in float32. `models.ncf_network` has the same network for automatic differentiation, on other devices;
+tests/models/test_ncf.py compares both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from recvec.kernels import pair_layers
+from recvec.kernels.blocks import even_blocks
+from recvec.kernels.pair_layers import Slots, rounded
+from recvec.nn.half import product, widened
+from recvec.types import F32, I64, U16, Executor
+
+USERS, ITEMS = 256, 1024  # of a block
+
+
+class GMF(NamedTuple):
+    """Weights of the products, or their gradients: vectors of both sides (n, d), the weights (d,), the bias ()."""
+
+    users: F32
+    items: F32
+    mix: F32
+    bias: F32
+
+
+class MLP(NamedTuple):
+    """Weights of the layers, or their gradients: vectors of both sides (n, m), layers as (out, in) and (out,), users first."""
+
+    users: F32
+    items: F32
+    layers: Sequence[tuple[F32, F32]]  # the last one gives the logit
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One batch.
+
+    Parameters
+    ----------
+    gmf, mlp : weights
+        Either may be missing.
+    users : I64, shape (B,)
+    rows : I64, shape (B, width)
+        The positive item, then the negatives.
+    reg : float
+        Of the mean square of the vectors.
+    apart : bool
+        The loss is the mean of the losses of both parts, not the loss of their sum.
+    executor : Executor
+    """
+
+    gmf: GMF | None
+    mlp: MLP | None
+    users: I64
+    rows: I64
+    reg: float
+    apart: bool
+    executor: Executor
+
+    def gradient(self) -> tuple[float, GMF | None, MLP | None]:
+        """Return the loss and the gradients of the weights."""
+        n_items = len((self.gmf or self.mlp).items)  # type: ignore[union-attr]
+        found, rows = (None, self.rows) if self.rows.size >= n_items else np.unique(self.rows, return_inverse=True)
+        slots = Slots.of(rows.reshape(self.rows.shape), n_items if found is None else len(found))
+        gmf_items = None if self.gmf is None else _some(self.gmf.items, found)
+        mlp_items = None if self.mlp is None else _some(self.mlp.items, found)
+        theirs = None if self.mlp is None or mlp_items is None else self._items_half(self.mlp, mlp_items)
+        block = partial(self._block, slots.rows, gmf_items, theirs)
+        parts = self.executor.map(block, even_blocks(len(self.users), USERS))
+        loss = sum(part.loss for part in parts) / self.rows.size
+        gmf, mlp = None, None
+        if self.gmf is not None and gmf_items is not None:
+            square, gmf = self._gmf(self.gmf, gmf_items, found, slots, [part.gmf for part in parts if part.gmf])
+            loss += square
+        if self.mlp is not None and mlp_items is not None:
+            square, mlp = self._mlp(self.mlp, mlp_items, found, slots, [part.mlp for part in parts if part.mlp])
+            loss += square
+        return loss, gmf, mlp
+
+    @property
+    def _share(self) -> float:
+        """What the loss of a part counts where parts are trained apart."""
+        return 0.5 if self.apart and self.gmf is not None and self.mlp is not None else 1.0
+
+    @property
+    def _scale(self) -> float:
+        return self.reg * self._share
+
+    def _items_half(self, mlp: MLP, items: F32) -> F32:
+        """Return the items' half of the first layer, (n, h)."""
+        half, out = rounded(mlp.layers[0][0][:, mlp.users.shape[1] :].T), np.empty((len(items), len(mlp.layers[0][0])), np.float32)
+
+        def forth(at: slice) -> None:
+            out[at] = widened(product(rounded(items[at]), half))
+
+        self.executor.map(forth, even_blocks(len(items), ITEMS))
+        return out
+
+    def _block(self, rows: I64, gmf_items: F32 | None, theirs: F32 | None, at: slice) -> "_Block":
+        """Return loss and gradients of a block of users."""
+        mine, own, n = self.users[at], rows[at], self.rows.size
+        products = None if self.gmf is None or gmf_items is None else _Products(self.gmf, gmf_items, mine, own)
+        tower = None if self.mlp is None or theirs is None else _Tower(self.mlp, theirs, mine, own)
+        there = [part for part in (products, tower) if part is not None]
+        if self.apart and len(there) > 1:
+            losses, slopes = zip(*(pair_layers.logistic(part.logits, 2 * n) for part in there), strict=True)
+            loss = sum(losses) / 2
+        else:
+            loss, slope = pair_layers.logistic(np.sum([part.logits for part in there], axis=0, dtype=np.float32), n)
+            slopes = (slope,) * len(there)
+        return _Block(loss, products and products.gradient(slopes[0]), tower and tower.gradient(slopes[-1]))
+
+    def _gmf(self, gmf: GMF, items: F32, found: I64 | None, slots: Slots, parts: "list[_OfProducts]") -> tuple[float, GMF]:
+        slopes, weighted, of_users = (np.concatenate([getattr(p, name) for p in parts]) for name in ("slopes", "weighted", "users"))
+        of_items = pair_layers.dots_for_items(slopes, weighted, slots, self.executor)
+        square = self._penalty(gmf.users, items, of_users, of_items, slots)
+        mix = np.sum([part.mix for part in parts], axis=0, dtype=np.float32)
+        users = pair_layers.summed(of_users, self.users, len(gmf.users))
+        return square, GMF(users, _all(of_items, found, len(gmf.items)), mix, np.array(slopes.sum(dtype=np.float32)))
+
+    def _mlp(self, mlp: MLP, items: F32, found: I64 | None, slots: Slots, parts: "list[_OfTower]") -> tuple[float, MLP]:
+        first, m = mlp.layers[0][0], mlp.users.shape[1]
+        theirs = pair_layers.joined_for_items(np.concatenate([part.hidden for part in parts]), slots, self.executor)  # (n, h)
+        half, of_items = rounded(first[:, m:]), np.empty_like(items)
+
+        def back(at: slice) -> F32:
+            slopes = rounded(theirs[at])
+            of_items[at] = widened(product(slopes, half))
+            return widened(product(slopes.T, rounded(items[at])))
+
+        of_half = np.sum(self.executor.map(back, even_blocks(len(items), ITEMS)), axis=0, dtype=np.float32)
+        of_users = np.concatenate([part.users for part in parts])
+        square = self._penalty(mlp.users, items, of_users, of_items, slots)
+        layers = [
+            (np.sum(weights, axis=0, dtype=np.float32), np.sum(biases, axis=0, dtype=np.float32))
+            for weights, biases in (zip(*layer, strict=True) for layer in zip(*(part.layers for part in parts), strict=True))
+        ]
+        layers[0] = (np.concatenate([layers[0][0], of_half], axis=1), layers[0][1])
+        users = pair_layers.summed(of_users, self.users, len(mlp.users))
+        return square, MLP(users, _all(of_items, found, len(mlp.items)), layers)
+
+    def _penalty(self, table: F32, items: F32, of_users: F32, of_items: F32, slots: Slots) -> float:
+        """Return the penalty of the vectors, and add its gradient."""
+        own = np.full(len(of_users), self._scale / len(of_users), np.float32)
+        theirs = (slots.counts * (self._scale / slots.rows.size)).astype(np.float32)
+        return pair_layers.decayed(of_users, table[self.users], own) + pair_layers.decayed(of_items, items, theirs)
+
+
+def _some(table: F32, found: I64 | None) -> F32:
+    return table if found is None else table[found]
+
+
+def _all(rows: F32, found: I64 | None, n: int) -> F32:
+    if found is None:
+        return rows
+    out = np.zeros((n, rows.shape[1]), np.float32)
+    out[found] = rows
+    return out
+
+
+class _OfProducts(NamedTuple):
+    slopes: F32
+    weighted: F32
+    users: F32
+    mix: F32
+
+
+class _OfTower(NamedTuple):
+    hidden: U16  # of the first layer, (slots, h)
+    users: F32
+    layers: list[tuple[F32, F32]]  # of the first one the users' half
+
+
+class _Block(NamedTuple):
+    loss: float
+    gmf: _OfProducts | None
+    mlp: _OfTower | None
+
+
+class _Products:
+    """``mix . (p * q) + bias`` for a block of users."""
+
+    def __init__(self, gmf: GMF, items: F32, users: I64, rows: I64) -> None:
+        self.own, self.gmf, self.items, self.rows = gmf.users[users], gmf, items, rows
+        self.weighted = self.own * gmf.mix
+        self.logits = pair_layers.dots(self.weighted, items, rows) + gmf.bias
+
+    def gradient(self, slopes: F32) -> _OfProducts:
+        found = pair_layers.dots_for_users(slopes, self.items, self.rows)
+        return _OfProducts(slopes, self.weighted, found * self.gmf.mix, np.einsum("bd,bd->d", found, self.own))
+
+
+class _Tower:
+    """The dense layers for a block of users."""
+
+    def __init__(self, mlp: MLP, theirs: F32, users: I64, rows: I64) -> None:
+        self.own, self.mlp, self.width = mlp.users[users], mlp, rows.shape[1]
+        first, bias = mlp.layers[0]
+        half = self.own @ first[:, : self.own.shape[1]].T + bias
+        self.values = [pair_layers.joined(half, theirs, rows)]  # (slots, h)
+        for weight, bias in mlp.layers[1:-1]:
+            self.values.append(pair_layers.bent(product(self.values[-1], rounded(weight).T), bias))
+        weight, bias = mlp.layers[-1]
+        self.logits = (pair_layers.finished(self.values[-1], weight[0]) + bias).reshape(rows.shape)
+
+    def gradient(self, slopes: F32) -> _OfTower:
+        flat, of_weight = pair_layers.finished_gradient(slopes.ravel(), self.values[-1], self.mlp.layers[-1][0][0])
+        layers = [(of_weight[None], slopes.sum(keepdims=True)[0])]
+        for n in range(len(self.values) - 1, 0, -1):
+            bias = pair_layers.passed(flat, self.values[n])
+            layers.append((widened(product(flat.T, self.values[n - 1])), bias))
+            flat = product(flat, rounded(self.mlp.layers[n][0]))
+        of_half, first = pair_layers.joined_for_users(flat, self.values[0], len(self.own)), self.mlp.layers[0][0]
+        layers.append((of_half.T @ self.own, of_half.sum(axis=0)))
+        return _OfTower(flat, of_half @ first[:, : self.own.shape[1]], layers[::-1])
