@@ -27,7 +27,9 @@ def test_dot_products_and_their_gradient(shape: tuple[int, ...]) -> None:
     rng, users, items, rows = drawn(shape)
     slopes = rng.standard_normal(rows.shape, dtype=np.float32)
     np.testing.assert_allclose(layers.dots(users, items, rows), np.einsum("bd,bjd->bj", users, items[rows]), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(layers.dots_for_users(slopes, items, rows), np.einsum("bj,bjd->bd", slopes, items[rows]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        layers.dots_for_users(slopes, items, rows), np.einsum("bj,bjd->bd", slopes, items[rows]), rtol=1e-4, atol=1e-5
+    )
     expected = np.zeros_like(items)
     np.add.at(expected, rows, slopes[:, :, None] * users[:, None])
     slots = layers.Slots.of(rows, len(items))
@@ -41,12 +43,14 @@ def test_dot_products_and_their_gradient(shape: tuple[int, ...]) -> None:
 @given(shapes)
 def test_halves_of_a_layer_and_their_gradient(shape: tuple[int, ...]) -> None:
     rng, users, items, rows = drawn(shape)
-    values = layers.joined(users, items, rows)
+    values = layers.joined(users, items, rows, np.empty((rows.size, users.shape[1]), np.uint16))
     exact = np.maximum(users[:, None] + items[rows], 0).reshape(rows.size, -1)
     np.testing.assert_allclose(wide(values), exact, rtol=2**-8)
     slopes = layers.rounded(rng.standard_normal(exact.shape, dtype=np.float32))
     masked = np.where(exact > 0, wide(slopes), 0)
-    np.testing.assert_allclose(layers.joined_for_users(slopes, values, len(users)), masked.reshape(*rows.shape, -1).sum(axis=1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        layers.joined_for_users(slopes, values, len(users)), masked.reshape(*rows.shape, -1).sum(axis=1), rtol=1e-4, atol=1e-5
+    )
     assert np.array_equal(wide(slopes), masked)
     expected = np.zeros_like(items)
     np.add.at(expected, rows.ravel(), masked)

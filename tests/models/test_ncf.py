@@ -90,7 +90,9 @@ def test_candidates_are_scored_exactly_and_most_of_the_exact_list(model: PairMod
 
 
 def test_plain_pairs_of_ids_are_all_that_is_needed() -> None:
-    pairs = pl.DataFrame([(f"user {u}", f"item {i}") for u in range(12) for i in range(12) if (u - i) % 3 == 0], schema=["user_id", "item_id"], orient="row")
+    pairs = pl.DataFrame(
+        [(f"user {u}", f"item {i}") for u in range(12) for i in range(12) if (u - i) % 3 == 0], schema=["user_id", "item_id"], orient="row"
+    )
     for method in (rv.GMF(**SMALL), rv.MLP(**SMALL, hidden="8"), NEUMF):
         who = rv.Recommender(method.fit(rv.read(pairs)), rv.read(pairs))
         assert who.recommend(["user 1"], k=3)["item_id"].n_unique() == 3

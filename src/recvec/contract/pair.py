@@ -147,7 +147,12 @@ class PairModel(Model):
         """See `Model.state`."""
         base = self.vectors.state()
         network = {f"scorer.{name}": array for name, array in self.scorer.arrays().items()}
-        more: dict[str, Json] = {"kind": "pair", "n_candidates": self.n_candidates, "n_drawing": self.n_drawing, "likelihood": self.likelihood}
+        more: dict[str, Json] = {
+            "kind": "pair",
+            "n_candidates": self.n_candidates,
+            "n_drawing": self.n_drawing,
+            "likelihood": self.likelihood,
+        }
         return State({**base.arrays, **network}, {**base.meta, **more})
 
     @staticmethod

@@ -68,9 +68,8 @@ def dots_for_items(slopes: F32, users: F32, slots: Slots, executor: Executor) ->
     return out
 
 
-def joined(users: F32, items: F32, rows: I64) -> U16:
-    """Return ``max(0, users[b] + items[i])`` for each slot, bfloat16, shape (B * width, d): a dense layer whose halves are given."""
-    out = np.empty((rows.size, users.shape[1]), np.uint16)
+def joined(users: F32, items: F32, rows: I64, out: U16) -> U16:
+    """Write ``max(0, users[b] + items[i])`` for each slot, bfloat16, (B * width, d): a dense layer whose halves are given."""
     _joined(users, items, rows, out)
     return out
 
@@ -119,6 +118,13 @@ def rounded(values: F32) -> U16:
     out = np.empty(values.shape, np.uint16)
     _round(np.ascontiguousarray(values).ravel(), out.ravel())
     return out
+
+
+def widened(values: U16, out: F32 | None = None) -> F32:
+    """Return bfloat16 numbers as float32, in a new array or in `out`."""
+    found = np.empty(values.shape, np.float32) if out is None else out
+    _widen(values.ravel(), found.ravel())
+    return found
 
 
 def decayed(slopes: F32, vectors: F32, weights: F32) -> float:
@@ -293,6 +299,13 @@ def _round(values, out):
     bits = values.view(np.uint32)
     for n in range(len(out)):
         out[n] = (bits[n] + np.uint32(0x7FFF) + ((bits[n] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+
+
+@compiled
+def _widen(values, out):
+    bits = out.view(np.uint32)
+    for n in range(len(out)):
+        bits[n] = np.uint32(values[n]) << np.uint32(16)
 
 
 @compiled

@@ -13,7 +13,20 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from recvec.contract import Cost, DataShape, DotModel, FoldIn, Method, Model, PairModel, Runtime, State, Training, needs_history, no_new_items
+from recvec.contract import (
+    Cost,
+    DataShape,
+    DotModel,
+    FoldIn,
+    Method,
+    Model,
+    PairModel,
+    Runtime,
+    State,
+    Training,
+    needs_history,
+    no_new_items,
+)
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
 from recvec.errors import HyperparameterError, InputError
@@ -207,7 +220,9 @@ def _sums(histories: Histories, vectors: F32) -> tuple[F32, F32]:
     return sums / weight, sums / np.sqrt(weight)
 
 
-def pair_model(method: NCF, users: F32, items: F32, scorer: Any, fold_in: FoldIn, *, n_candidates: int = 0, n_drawing: int | None = None, **kept: Any) -> PairModel:
+def pair_model(
+    method: NCF, users: F32, items: F32, scorer: Any, fold_in: FoldIn, *, n_candidates: int = 0, n_drawing: int | None = None, **kept: Any
+) -> PairModel:
     """Return a model whose scorer gives the logit of a likelihood."""
     vectors = DotModel(method=method, user_vectors=users, item_vectors=items, fold_in=fold_in, **kept)
     return PairModel(vectors=vectors, scorer=scorer, n_candidates=n_candidates or None, n_drawing=n_drawing, likelihood=True)

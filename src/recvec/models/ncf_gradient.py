@@ -9,17 +9,17 @@ tests/models/test_ncf.py compares both.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from recvec.kernels import pair_layers
 from recvec.kernels.blocks import even_blocks
-from recvec.kernels.pair_layers import Slots, rounded
-from recvec.nn.half import product, widened
-from recvec.types import F32, I64, U16, Executor
+from recvec.kernels.pair_layers import Slots, rounded, widened
+from recvec.nn.half import product
+from recvec.types import F32, I64, U16, Array, Executor
 
-USERS, ITEMS = 256, 1024  # of a block
+USERS, ITEMS = 512, 1024  # of a block
 
 
 class GMF(NamedTuple):
@@ -55,6 +55,8 @@ class Step:
     apart : bool
         The loss is the mean of the losses of both parts, not the loss of their sum.
     executor : Executor
+    workspace : Workspace
+        Of the fit.
     """
 
     gmf: GMF | None
@@ -64,6 +66,7 @@ class Step:
     reg: float
     apart: bool
     executor: Executor
+    workspace: "Workspace"
 
     def gradient(self) -> tuple[float, GMF | None, MLP | None]:
         """Return the loss and the gradients of the weights."""
@@ -73,6 +76,8 @@ class Step:
         gmf_items = None if self.gmf is None else _some(self.gmf.items, found)
         mlp_items = None if self.mlp is None else _some(self.mlp.items, found)
         theirs = None if self.mlp is None or mlp_items is None else self._items_half(self.mlp, mlp_items)
+        if self.mlp is not None:
+            self._large(slice(0, 0))  # before threads ask for it
         block = partial(self._block, slots.rows, gmf_items, theirs)
         parts = self.executor.map(block, even_blocks(len(self.users), USERS))
         loss = sum(part.loss for part in parts) / self.rows.size
@@ -94,21 +99,25 @@ class Step:
     def _scale(self) -> float:
         return self.reg * self._share
 
+    def _large(self, at: slice) -> tuple[U16, U16]:
+        """Return where the results of the first layer of a block of users lie, and their gradient, (slots, h) each."""
+        assert self.mlp is not None  # noqa: S101  who asks has one
+        width, h = self.rows.shape[1], len(self.mlp.layers[0][0])
+        rows = slice(at.start * width, at.stop * width)
+        return tuple(self.workspace.take(name, (self.rows.size, h), np.uint16)[rows] for name in ("values", "slopes"))  # type: ignore[return-value]
+
     def _items_half(self, mlp: MLP, items: F32) -> F32:
         """Return the items' half of the first layer, (n, h)."""
-        half, out = rounded(mlp.layers[0][0][:, mlp.users.shape[1] :].T), np.empty((len(items), len(mlp.layers[0][0])), np.float32)
-
-        def forth(at: slice) -> None:
-            out[at] = widened(product(rounded(items[at]), half))
-
-        self.executor.map(forth, even_blocks(len(items), ITEMS))
+        half, h = rounded(mlp.layers[0][0][:, mlp.users.shape[1] :].T), len(mlp.layers[0][0])
+        out = self.workspace.take("theirs", (len(items), h), np.float32)
+        self.executor.map(lambda at: widened(product(rounded(items[at]), half), out[at]), even_blocks(len(items), ITEMS))
         return out
 
     def _block(self, rows: I64, gmf_items: F32 | None, theirs: F32 | None, at: slice) -> "_Block":
         """Return loss and gradients of a block of users."""
         mine, own, n = self.users[at], rows[at], self.rows.size
         products = None if self.gmf is None or gmf_items is None else _Products(self.gmf, gmf_items, mine, own)
-        tower = None if self.mlp is None or theirs is None else _Tower(self.mlp, theirs, mine, own)
+        tower = None if self.mlp is None or theirs is None else _Tower(self.mlp, theirs, mine, own, self._large(at))
         there = [part for part in (products, tower) if part is not None]
         if self.apart and len(there) > 1:
             losses, slopes = zip(*(pair_layers.logistic(part.logits, 2 * n) for part in there), strict=True)
@@ -128,12 +137,12 @@ class Step:
 
     def _mlp(self, mlp: MLP, items: F32, found: I64 | None, slots: Slots, parts: "list[_OfTower]") -> tuple[float, MLP]:
         first, m = mlp.layers[0][0], mlp.users.shape[1]
-        theirs = pair_layers.joined_for_items(np.concatenate([part.hidden for part in parts]), slots, self.executor)  # (n, h)
+        theirs = pair_layers.joined_for_items(self._large(slice(0, len(self.rows)))[1], slots, self.executor)  # (n, h)
         half, of_items = rounded(first[:, m:]), np.empty_like(items)
 
         def back(at: slice) -> F32:
             slopes = rounded(theirs[at])
-            of_items[at] = widened(product(slopes, half))
+            widened(product(slopes, half), of_items[at])
             return widened(product(slopes.T, rounded(items[at])))
 
         of_half = np.sum(self.executor.map(back, even_blocks(len(items), ITEMS)), axis=0, dtype=np.float32)
@@ -166,6 +175,19 @@ def _all(rows: F32, found: I64 | None, n: int) -> F32:
     return out
 
 
+class Workspace:
+    """Large arrays of a step, kept for the next: to ask the system for their pages anew would take a third of the time."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Array] = {}
+
+    def take(self, name: str, shape: tuple[int, int], dtype: Any) -> Array:
+        """Return an array with undefined numbers, which is the same each time."""
+        if name not in self._kept or len(self._kept[name]) < shape[0]:
+            self._kept[name] = np.empty(shape, dtype)
+        return self._kept[name][: shape[0]]
+
+
 class _OfProducts(NamedTuple):
     slopes: F32
     weighted: F32
@@ -174,7 +196,6 @@ class _OfProducts(NamedTuple):
 
 
 class _OfTower(NamedTuple):
-    hidden: U16  # of the first layer, (slots, h)
     users: F32
     layers: list[tuple[F32, F32]]  # of the first one the users' half
 
@@ -201,11 +222,11 @@ class _Products:
 class _Tower:
     """The dense layers for a block of users."""
 
-    def __init__(self, mlp: MLP, theirs: F32, users: I64, rows: I64) -> None:
-        self.own, self.mlp, self.width = mlp.users[users], mlp, rows.shape[1]
+    def __init__(self, mlp: MLP, theirs: F32, users: I64, rows: I64, large: tuple[U16, U16]) -> None:
+        self.own, self.mlp, self.large = mlp.users[users], mlp, large
         first, bias = mlp.layers[0]
         half = self.own @ first[:, : self.own.shape[1]].T + bias
-        self.values = [pair_layers.joined(half, theirs, rows)]  # (slots, h)
+        self.values = [pair_layers.joined(half, theirs, rows, large[0])]  # (slots, h)
         for weight, bias in mlp.layers[1:-1]:
             self.values.append(pair_layers.bent(product(self.values[-1], rounded(weight).T), bias))
         weight, bias = mlp.layers[-1]
@@ -217,7 +238,9 @@ class _Tower:
         for n in range(len(self.values) - 1, 0, -1):
             bias = pair_layers.passed(flat, self.values[n])
             layers.append((widened(product(flat.T, self.values[n - 1])), bias))
-            flat = product(flat, rounded(self.mlp.layers[n][0]))
-        of_half, first = pair_layers.joined_for_users(flat, self.values[0], len(self.own)), self.mlp.layers[0][0]
+            flat = product(flat, rounded(self.mlp.layers[n][0]), self.large[1] if n == 1 else None)
+        if len(self.values) == 1:
+            self.large[1][:] = flat
+        of_half, first = pair_layers.joined_for_users(self.large[1], self.values[0], len(self.own)), self.mlp.layers[0][0]
         layers.append((of_half.T @ self.own, of_half.sum(axis=0)))
-        return _OfTower(flat, of_half @ first[:, : self.own.shape[1]], layers[::-1])
+        return _OfTower(of_half @ first[:, : self.own.shape[1]], layers[::-1])

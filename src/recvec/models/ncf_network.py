@@ -18,7 +18,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from recvec.contract import Training
-from recvec.models.ncf_gradient import GMF, MLP, Step
+from recvec.models.ncf_gradient import GMF, MLP, Step, Workspace
 from recvec.nn import losses
 from recvec.nn.batches import Batch, Pairs
 from recvec.nn.device import computing
@@ -48,6 +48,7 @@ class Network(nn.Module):
             self.mlp_users, self.mlp_items = (_drawn(n, m, rng) for n in shape)
             self.first = linear(2 * m, widths[0], rng)  # users first, then items
             self.rest, self.out = mlp(widths, rng), linear(widths[-1], 1, rng)
+        self.workspace = Workspace()
         self.has_gmf, self.has_mlp = bool(d), bool(m)
 
     def loss(self, batch: Batch, reg: float, executor: Executor, *, apart: bool) -> Tensor:
@@ -55,7 +56,7 @@ class Network(nn.Module):
         rows = torch.cat([batch.items[:, None], batch.negatives], dim=1)
         if rows.device.type == "cpu":
             names, weights = zip(*self.named_parameters(), strict=True)
-            return _Written.apply(names, (batch.users.numpy(), rows.numpy(), reg, apart, executor), *weights)  # type: ignore[no-any-return, no-untyped-call]
+            return _Written.apply(names, (batch.users.numpy(), rows.numpy(), reg, apart, executor, self.workspace), *weights)  # type: ignore[no-any-return, no-untyped-call]
         return self.derived(batch.users, rows, reg, apart=apart)
 
     def derived(self, users: Tensor, rows: Tensor, reg: float, *, apart: bool) -> Tensor:
@@ -82,8 +83,10 @@ class Network(nn.Module):
     def join(self, alpha: float) -> None:
         """Weigh parts that were trained apart, `alpha` for the products (He et al. 2017, equation 13)."""
         with torch.no_grad():
-            for weight, share in ((self.mix, alpha), (self.gmf_bias, alpha), (self.out.weight, 1 - alpha), (self.out.bias, 1 - alpha)):
-                weight *= share
+            for weight in (self.mix, self.gmf_bias):
+                weight.mul_(alpha)
+            for weight in self.out.parameters():
+                weight.mul_(1 - alpha)
 
     def vectors(self) -> tuple[F32, F32]:
         """Return user and item vectors, both parts side by side; the dot product of the first is ``mix . (p * q)``."""
@@ -130,8 +133,7 @@ class _Written(Function):
     def forward(ctx: Any, names: tuple[str, ...], batch: tuple[Any, ...], *weights: Tensor) -> Tensor:
         given = {name: weight.detach().numpy() for name, weight in zip(names, weights, strict=True)}
         gmf, mlp = _parts(given)
-        users, rows, reg, apart, executor = batch
-        loss, of_gmf, of_mlp = Step(gmf, mlp, users, rows, reg, apart, executor).gradient()
+        loss, of_gmf, of_mlp = Step(gmf, mlp, *batch).gradient()
         found: dict[str, Array] = {}
         if of_gmf is not None:
             found |= {f"gmf_{key}" if key != "mix" else key: value for key, value in of_gmf._asdict().items()}

@@ -6,25 +6,27 @@ one thread here, because our own threads call it with blocks of their own.
 
 from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from recvec.kernels.pair_layers import rounded
-from recvec.types import F32, U16
+from recvec.kernels.pair_layers import rounded, widened
+from recvec.types import U16
 
 
-def product(left: U16, right: U16) -> U16:
-    """Return the product of (n, k) and (k, m), shape (n, m)."""
+def product(left: U16, right: U16, out: U16 | None = None) -> U16:
+    """Return the product of (n, k) and (k, m), shape (n, m), in a new array or in `out`."""
     if not _units():
-        return rounded(widened(left) @ widened(right))
-    found: U16 = torch.mm(_tensor(left), _tensor(right)).view(torch.uint16).numpy()
-    return found
-
-
-def widened(values: U16) -> F32:
-    """Return the same numbers as float32."""
-    return (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        found = rounded(widened(left) @ widened(right))
+        if out is None:
+            return found
+        out[:] = found
+        return out
+    torch.get_num_threads()  # a new thread learns here how many torch may take in it; oneDNN alone would take all
+    if out is None:
+        done: U16 = torch.mm(_tensor(left), _tensor(right)).view(torch.uint16).numpy()
+        return done
+    torch.mm(_tensor(left), _tensor(right), out=_tensor(out))
+    return out
 
 
 def _tensor(values: U16) -> Tensor:
@@ -34,4 +36,4 @@ def _tensor(values: U16) -> Tensor:
 @cache
 def _units() -> bool:
     """Whether torch has fast products of bfloat16 on this processor; else float32 numbers of the same values are multiplied."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001  torch asks itself by this
