@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from recvec.models.als import ALS
     from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
+    from recvec.models.conv_ncf import ConvNCF
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
     from recvec.models.gmf import GMF
@@ -47,6 +48,7 @@ _WHERE = {
     "ALS": "recvec.models.als",
     "ALSExplicit": "recvec.models.als_explicit",
     "BPR": "recvec.models.bpr",
+    "ConvNCF": "recvec.models.conv_ncf",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
@@ -90,6 +92,7 @@ __all__ = [
     "SVD",
     "WARP",
     "ALSExplicit",
+    "ConvNCF",
     "Dataset",
     "Evaluation",
     "InputError",

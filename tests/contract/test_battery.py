@@ -67,6 +67,7 @@ CASES = [
     Case(rv.GMF(embedding_dim=8, epochs=4), overlap=0.3),
     Case(rv.MLP(embedding_dim=8, hidden="16,8", epochs=4), overlap=0.3, explains=False),
     Case(rv.NeuMF(embedding_dim=8, mlp_embedding_dim=4, hidden="16,8", epochs=4), overlap=0.3, explains=False, columns=12),
+    Case(rv.ConvNCF(embedding_dim=8, channels=4, epochs=4, start_share=0.5), overlap=0.3, explains=False, tolerance=1e-3),
     Case(CoCounts(), learns_blocks=False, registered=False),
     Case(TinyPair(), learns_blocks=False, explains=False, registered=False),
     Case(TinyPair(n_candidates=40), learns_blocks=False, explains=False, registered=False),

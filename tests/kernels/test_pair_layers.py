@@ -43,7 +43,9 @@ def test_dot_products_and_their_gradient(shape: tuple[int, ...]) -> None:
 @given(shapes)
 def test_halves_of_a_layer_and_their_gradient(shape: tuple[int, ...]) -> None:
     rng, users, items, rows = drawn(shape)
-    values = layers.joined(users, items, rows, np.empty((rows.size, users.shape[1]), np.uint16))
+    halves = layers.rounded(items)
+    items = wide(halves)
+    values = layers.joined(users, halves, rows, np.empty((rows.size, users.shape[1]), np.uint16))
     exact = np.maximum(users[:, None] + items[rows], 0).reshape(rows.size, -1)
     np.testing.assert_allclose(wide(values), exact, rtol=2**-8)
     slopes = layers.rounded(rng.standard_normal(exact.shape, dtype=np.float32))
@@ -70,7 +72,7 @@ def test_later_layers_and_the_loss(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(layers.finished(values, weight), wide(values) @ weight, rtol=1e-4, atol=1e-5)
     slopes = rng.standard_normal(len(users), dtype=np.float32)
     back, of_weight = layers.finished_gradient(slopes, values, weight)
-    np.testing.assert_allclose(wide(back), np.where(values > 0, slopes[:, None] * weight, 0), rtol=2**-8)
+    np.testing.assert_allclose(wide(back), slopes[:, None] * weight, rtol=2**-8)
     np.testing.assert_allclose(of_weight, slopes @ wide(values), rtol=1e-4, atol=1e-5)
     more = layers.rounded(rng.standard_normal(users.shape, dtype=np.float32))
     kept = np.where(values > 0, wide(more), 0)
@@ -82,8 +84,9 @@ def test_later_layers_and_the_loss(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(total, np.log1p(np.exp(signs * logits.astype(np.float64))).sum(), rtol=1e-5)
     np.testing.assert_allclose(slope, signs / (1 + np.exp(-signs * logits)) / 10, rtol=1e-5)
     shares, added = rng.random(len(users), dtype=np.float32), users.copy()
-    np.testing.assert_allclose(layers.decayed(added, users, shares), (shares[:, None] * users**2).sum(), rtol=1e-4)
-    np.testing.assert_allclose(added, users * (1 + 2 * shares[:, None]), rtol=1e-5)
+    sums = layers.decayed(added, users, shares, np.abs(weight))
+    np.testing.assert_allclose(sums, (shares[:, None] * users**2).sum(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(added, users * (1 + 2 * shares[:, None] * np.abs(weight)), rtol=1e-5)
 
 
 def test_rounding_is_to_nearest_and_ties_to_even() -> None:

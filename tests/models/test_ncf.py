@@ -41,9 +41,10 @@ def model(sample: rv.Dataset) -> PairModel:
 def test_the_written_gradient_is_that_of_automatic_differentiation(method: Any, apart: bool, n_items: int) -> None:
     rng = np.random.default_rng(0)
     network = Network(method, (300, n_items), rng)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.copy_(torch.from_numpy(0.5 * rng.standard_normal(weight.shape)))
+    with torch.no_grad():  # numbers whose products bfloat16 holds exactly, so that only slopes are rounded
+        for name, weight in network.named_parameters():
+            unit = 0.5 if name.startswith(("gmf_", "mlp_")) else 1.0
+            weight.copy_(torch.from_numpy(np.asarray(unit * rng.integers(-1, 2, tuple(weight.shape)))))
     batch = Batch(*(torch.from_numpy(rng.integers(0, n, shape)) for n, shape in ((300, 700), (n_items, 700), (n_items, (700, 4)))))
     loss = network.loss(batch, 0.01, Runtime(threads=2).executor, apart=apart)
     loss.backward()
@@ -53,7 +54,7 @@ def test_the_written_gradient_is_that_of_automatic_differentiation(method: Any, 
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=2e-3)
     for found, weight in zip(mine, network.parameters(), strict=True):
-        tolerance = 1e-5 if method.name == "gmf" else 0.03  # products are of bfloat16
+        tolerance = 1e-5 if method.name == "gmf" else 0.01
         assert float((found - weight.grad).norm()) <= tolerance * float(weight.grad.norm())
 
 

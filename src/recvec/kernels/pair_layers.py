@@ -12,7 +12,7 @@ import numpy as np
 
 from recvec.kernels.blocks import blocks_of_cost
 from recvec.kernels.compiled import compiled, compiled_exactly
-from recvec.types import F32, I64, U16, Executor
+from recvec.types import F32, F64, I64, U16, Executor
 
 
 class Slots(NamedTuple):
@@ -68,7 +68,7 @@ def dots_for_items(slopes: F32, users: F32, slots: Slots, executor: Executor) ->
     return out
 
 
-def joined(users: F32, items: F32, rows: I64, out: U16) -> U16:
+def joined(users: F32, items: U16, rows: I64, out: U16) -> U16:
     """Write ``max(0, users[b] + items[i])`` for each slot, bfloat16, (B * width, d): a dense layer whose halves are given."""
     _joined(users, items, rows, out)
     return out
@@ -107,7 +107,7 @@ def finished(values: U16, weight: F32) -> F32:
 
 
 def finished_gradient(slopes: F32, values: U16, weight: F32) -> tuple[U16, F32]:
-    """Return the gradient of `finished` for what was bent into the values, (n, d), and for the weight, (d,)."""
+    """Return the gradient of `finished` for the values, before `passed`, (n, d), and for the weight, (d,)."""
     out, of_weight = np.empty_like(values), np.zeros_like(weight)
     _finish_back(slopes, values, weight, out, of_weight)
     return out, of_weight
@@ -127,9 +127,12 @@ def widened(values: U16, out: F32 | None = None) -> F32:
     return found
 
 
-def decayed(slopes: F32, vectors: F32, weights: F32) -> float:
-    """Return the sum of weights (n,) times squares of vectors (n, d), and add its gradient to slopes (n, d), in place."""
-    return _decay(slopes, vectors, weights)  # type: ignore[no-any-return]
+def decayed(slopes: F32, vectors: F32, weights: F32, columns: F32) -> F64:
+    """Return the sums of weights (n,) times squares of vectors (n, d), shape (d,); columns (d,) times those is a penalty.
+
+    The gradient of the penalty is added to slopes (n, d), in place.
+    """
+    return _decay(slopes, vectors, weights, columns)  # type: ignore[no-any-return]
 
 
 def logistic(logits: F32, n: int) -> tuple[float, F32]:
@@ -206,7 +209,9 @@ def _joined(users, items, rows, out):
         for j in range(width):
             item, slot = rows[b, j], b * width + j
             for k in range(len(row)):
-                row[k] = max(users[b, k] + items[item, k], np.float32(0))
+                bits[k] = np.uint32(items[item, k]) << np.uint32(16)
+            for k in range(len(row)):
+                row[k] = max(users[b, k] + row[k], np.float32(0))
             for k in range(len(row)):
                 out[slot, k] = (bits[k] + np.uint32(0x7FFF) + ((bits[k] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
 
@@ -290,8 +295,7 @@ def _finish_back(slopes, values, weight, out, of_weight):
         for k in range(len(row)):
             row[k] = slope * weight[k]
         for k in range(len(row)):
-            half = (bits[k] + np.uint32(0x7FFF) + ((bits[k] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-            out[n, k] = half if values[n, k] != 0 else np.uint32(0)
+            out[n, k] = (bits[k] + np.uint32(0x7FFF) + ((bits[k] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
 
 
 @compiled
@@ -309,15 +313,14 @@ def _widen(values, out):
 
 
 @compiled
-def _decay(slopes, vectors, weights):
-    total = 0.0
+def _decay(slopes, vectors, weights, columns):
+    sums = np.zeros(len(columns), np.float64)
     for n in range(len(vectors)):
-        part = np.float32(0)
-        for k in range(vectors.shape[1]):
-            part += vectors[n, k] * vectors[n, k]
-            slopes[n, k] += np.float32(2) * weights[n] * vectors[n, k]
-        total += part * weights[n]
-    return total
+        for k in range(len(columns)):
+            part = weights[n] * vectors[n, k]
+            sums[k] += part * vectors[n, k]
+            slopes[n, k] += np.float32(2) * part * columns[k]
+    return sums
 
 
 @compiled

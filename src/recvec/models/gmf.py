@@ -4,9 +4,10 @@ Objective, over the pairs (u, i) of the table and, for each, `n_negatives` items
 with y = 1 for pairs of the table and 0 for drawn ones (He et al. 2017, equations 7 and 9)::
 
     s_ui = h . (p_u * q_i) + b
-    mean [ log(1 + exp(s)) - y s  +  reg (|p_u|^2 + |q_i|^2) ]
+    mean [ log(1 + exp(s)) - y s  +  reg |h| . (p_u * p_u + q_i * q_i) ]
 
-by Adam over batches of pairs, each with its negatives. Start: p, q from N(0, .01^2), h all ones. `predict` gives the likelihood
+by Adam over batches of pairs, each with its negatives. Start: p, q from N(0, .01^2), h all ones. The penalty is that of the vectors
+that a model gives out; a penalty of p and q alone would be void, since h could grow where they shrink. `predict` gives the likelihood
 ``1 / (1 + exp(-s))``. A model takes the root of |h| into the vectors of both sides and the sign to the users: the score is then a
 dot product of what `user_vectors` and `item_vectors` hold, so that everything a DotModel can do is at hand, without torch.
 

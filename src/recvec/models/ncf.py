@@ -77,12 +77,16 @@ class NCF(Method):
 
     def _fit(self, dataset: Dataset, training: Training) -> Model:
         """Train the network, then the map that folds people in."""
-        from recvec.models.ncf_network import trained  # noqa: PLC0415  docs/decisions/0027
-
         pairs = positives(self.name, dataset)
-        users, items, arrays, notes = trained(self, pairs, training)
+        users, items, arrays, notes = self._trained(pairs, training)
         fold_in = RidgeFoldIn.fitted(self.name, Histories.from_matrix(pairs), users, items)
         return self._built(users, items, arrays, fold_in, notes=notes, curve=tuple(training.curve))
+
+    def _trained(self, pairs: sp.csr_array, training: Training) -> tuple[F32, F32, Mapping[str, Array], tuple[str, ...]]:
+        """Return user vectors, item vectors, dense layers and notes."""
+        from recvec.models.ncf_network import trained  # noqa: PLC0415  docs/decisions/0027
+
+        return trained(self, pairs, training)
 
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
         """All epochs; the dense layers are products, everything else is counted with its gradient."""
@@ -223,9 +227,9 @@ def _sums(histories: Histories, vectors: F32) -> tuple[F32, F32]:
 def pair_model(
     method: NCF, users: F32, items: F32, scorer: Any, fold_in: FoldIn, *, n_candidates: int = 0, n_drawing: int | None = None, **kept: Any
 ) -> PairModel:
-    """Return a model whose scorer gives the logit of a likelihood."""
+    """Return a model of vectors and the network that scores them."""
     vectors = DotModel(method=method, user_vectors=users, item_vectors=items, fold_in=fold_in, **kept)
-    return PairModel(vectors=vectors, scorer=scorer, n_candidates=n_candidates or None, n_drawing=n_drawing, likelihood=True)
+    return PairModel(vectors=vectors, scorer=scorer, n_candidates=n_candidates or None, n_drawing=n_drawing, likelihood=method.likelihood)
 
 
 def restored_pair_model(method: NCF, state: State, scorer: Callable[[Mapping[str, Array]], Any]) -> PairModel:

@@ -1,9 +1,9 @@
 """The loss of a batch of `gmf`, `mlp` or `neumf` and its gradient, written out for the cpu.
 
-What automatic differentiation would do, a block of users at a time: between the first layer and the loss everything of a block stays
-in the cache, which takes half the time (benchmarks/speed/neumf.py), and partial sums are added up in order, so that the bits are the
-same for any number of threads. Products of the dense layers take bfloat16 numbers and add them up in float32. `models.ncf_network` has the same network for automatic differentiation, on other devices;
-tests/models/test_ncf.py compares both.
+What automatic differentiation would do, a block of users at a time: between the first layer and the loss a block stays in the cache,
+and partial sums are added up in order, so that the bits are the same for any number of threads. Products of the dense layers take
+bfloat16 numbers and add them up in float32. `models.ncf_network` has the same network for automatic differentiation, on other
+devices; tests/models/test_ncf.py compares both.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from recvec.kernels import pair_layers
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.pair_layers import Slots, rounded, widened
 from recvec.nn.half import product
-from recvec.types import F32, I64, U16, Array, Executor
+from recvec.types import F32, F64, I64, U16, Array, Executor
 
 USERS, ITEMS = 512, 1024  # of a block
 
@@ -51,7 +51,7 @@ class Step:
     rows : I64, shape (B, width)
         The positive item, then the negatives.
     reg : float
-        Of the mean square of the vectors.
+        Of the mean square of the vectors; those of `gmf` as they are after `Network.vectors`.
     apart : bool
         The loss is the mean of the losses of both parts, not the loss of their sum.
     executor : Executor
@@ -106,14 +106,14 @@ class Step:
         rows = slice(at.start * width, at.stop * width)
         return tuple(self.workspace.take(name, (self.rows.size, h), np.uint16)[rows] for name in ("values", "slopes"))  # type: ignore[return-value]
 
-    def _items_half(self, mlp: MLP, items: F32) -> F32:
+    def _items_half(self, mlp: MLP, items: F32) -> U16:
         """Return the items' half of the first layer, (n, h)."""
         half, h = rounded(mlp.layers[0][0][:, mlp.users.shape[1] :].T), len(mlp.layers[0][0])
-        out = self.workspace.take("theirs", (len(items), h), np.float32)
-        self.executor.map(lambda at: widened(product(rounded(items[at]), half), out[at]), even_blocks(len(items), ITEMS))
+        out = self.workspace.take("theirs", (len(items), h), np.uint16)
+        self.executor.map(lambda at: product(rounded(items[at]), half, out[at]), even_blocks(len(items), ITEMS))
         return out
 
-    def _block(self, rows: I64, gmf_items: F32 | None, theirs: F32 | None, at: slice) -> "_Block":
+    def _block(self, rows: I64, gmf_items: F32 | None, theirs: U16 | None, at: slice) -> "_Block":
         """Return loss and gradients of a block of users."""
         mine, own, n = self.users[at], rows[at], self.rows.size
         products = None if self.gmf is None or gmf_items is None else _Products(self.gmf, gmf_items, mine, own)
@@ -130,10 +130,11 @@ class Step:
     def _gmf(self, gmf: GMF, items: F32, found: I64 | None, slots: Slots, parts: "list[_OfProducts]") -> tuple[float, GMF]:
         slopes, weighted, of_users = (np.concatenate([getattr(p, name) for p in parts]) for name in ("slopes", "weighted", "users"))
         of_items = pair_layers.dots_for_items(slopes, weighted, slots, self.executor)
-        square = self._penalty(gmf.users, items, of_users, of_items, slots)
-        mix = np.sum([part.mix for part in parts], axis=0, dtype=np.float32)
+        size = np.abs(gmf.mix)
+        squares = self._penalty(gmf.users, items, of_users, of_items, slots, size)
+        mix = np.sum([part.mix for part in parts], axis=0, dtype=np.float32) + np.sign(gmf.mix) * squares.astype(np.float32)
         users = pair_layers.summed(of_users, self.users, len(gmf.users))
-        return square, GMF(users, _all(of_items, found, len(gmf.items)), mix, np.array(slopes.sum(dtype=np.float32)))
+        return float(squares @ size), GMF(users, _all(of_items, found, len(gmf.items)), mix, np.array(slopes.sum(dtype=np.float32)))
 
     def _mlp(self, mlp: MLP, items: F32, found: I64 | None, slots: Slots, parts: "list[_OfTower]") -> tuple[float, MLP]:
         first, m = mlp.layers[0][0], mlp.users.shape[1]
@@ -147,20 +148,20 @@ class Step:
 
         of_half = np.sum(self.executor.map(back, even_blocks(len(items), ITEMS)), axis=0, dtype=np.float32)
         of_users = np.concatenate([part.users for part in parts])
-        square = self._penalty(mlp.users, items, of_users, of_items, slots)
+        squares = self._penalty(mlp.users, items, of_users, of_items, slots, np.ones(m, np.float32))
         layers = [
             (np.sum(weights, axis=0, dtype=np.float32), np.sum(biases, axis=0, dtype=np.float32))
             for weights, biases in (zip(*layer, strict=True) for layer in zip(*(part.layers for part in parts), strict=True))
         ]
         layers[0] = (np.concatenate([layers[0][0], of_half], axis=1), layers[0][1])
         users = pair_layers.summed(of_users, self.users, len(mlp.users))
-        return square, MLP(users, _all(of_items, found, len(mlp.items)), layers)
+        return float(squares.sum()), MLP(users, _all(of_items, found, len(mlp.items)), layers)
 
-    def _penalty(self, table: F32, items: F32, of_users: F32, of_items: F32, slots: Slots) -> float:
-        """Return the penalty of the vectors, and add its gradient."""
+    def _penalty(self, table: F32, items: F32, of_users: F32, of_items: F32, slots: Slots, columns: F32) -> F64:
+        """Return the penalty of each column of the vectors, its weight left out, and add the gradient of the whole."""
         own = np.full(len(of_users), self._scale / len(of_users), np.float32)
         theirs = (slots.counts * (self._scale / slots.rows.size)).astype(np.float32)
-        return pair_layers.decayed(of_users, table[self.users], own) + pair_layers.decayed(of_items, items, theirs)
+        return pair_layers.decayed(of_users, table[self.users], own, columns) + pair_layers.decayed(of_items, items, theirs, columns)
 
 
 def _some(table: F32, found: I64 | None) -> F32:
@@ -222,10 +223,11 @@ class _Products:
 class _Tower:
     """The dense layers for a block of users."""
 
-    def __init__(self, mlp: MLP, theirs: F32, users: I64, rows: I64, large: tuple[U16, U16]) -> None:
+    def __init__(self, mlp: MLP, theirs: U16, users: I64, rows: I64, large: tuple[U16, U16]) -> None:
         self.own, self.mlp, self.large = mlp.users[users], mlp, large
         first, bias = mlp.layers[0]
-        half = self.own @ first[:, : self.own.shape[1]].T + bias
+        self.first, self.rounded = rounded(first[:, : self.own.shape[1]]), rounded(self.own)
+        half = widened(product(self.rounded, self.first.T)) + bias
         self.values = [pair_layers.joined(half, theirs, rows, large[0])]  # (slots, h)
         for weight, bias in mlp.layers[1:-1]:
             self.values.append(pair_layers.bent(product(self.values[-1], rounded(weight).T), bias))
@@ -241,6 +243,7 @@ class _Tower:
             flat = product(flat, rounded(self.mlp.layers[n][0]), self.large[1] if n == 1 else None)
         if len(self.values) == 1:
             self.large[1][:] = flat
-        of_half, first = pair_layers.joined_for_users(self.large[1], self.values[0], len(self.own)), self.mlp.layers[0][0]
-        layers.append((of_half.T @ self.own, of_half.sum(axis=0)))
-        return _OfTower(of_half @ first[:, : self.own.shape[1]], layers[::-1])
+        of_half = pair_layers.joined_for_users(self.large[1], self.values[0], len(self.own))
+        half = rounded(of_half)
+        layers.append((widened(product(half.T, self.rounded)), of_half.sum(axis=0)))
+        return _OfTower(widened(product(half, self.first)), layers[::-1])

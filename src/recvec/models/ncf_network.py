@@ -70,7 +70,7 @@ class Network(nn.Module):
     def _gmf(self, users: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (B, width) of the products, and the mean square of the vectors."""
         p, q = self.gmf_users[users], self.gmf_items[rows]  # (B, d), (B, width, d)
-        return ((p * self.mix)[:, None] * q).sum(dim=2) + self.gmf_bias, _squares(p, q)
+        return ((p * self.mix)[:, None] * q).sum(dim=2) + self.gmf_bias, _squares(p, q, self.mix.abs())
 
     def _mlp(self, users: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (B, width) of the dense layers, and the mean square of the vectors."""
@@ -78,7 +78,7 @@ class Network(nn.Module):
         m = p.shape[1]
         mine = functional.linear(p, self.first.weight[:, :m], self.first.bias)  # (B, h)
         theirs = functional.linear(q, self.first.weight[:, m:])  # (B, width, h)
-        return self.out(self.rest(torch.relu(mine[:, None] + theirs)))[:, :, 0], _squares(p, q)
+        return self.out(self.rest(torch.relu(mine[:, None] + theirs)))[:, :, 0], _squares(p, q, torch.ones(m, device=p.device))
 
     def join(self, alpha: float) -> None:
         """Weigh parts that were trained apart, `alpha` for the products (He et al. 2017, equation 13)."""
@@ -121,9 +121,9 @@ def _logistic(logits: Any) -> Tensor:
     return losses.logistic(logits[:, 0], logits[:, 1:])
 
 
-def _squares(p: Tensor, q: Tensor) -> Tensor:
-    """Return the mean over slots of ``|p|^2 + |q|^2``."""
-    return p.square().sum(dim=1).mean() + q.square().sum(dim=2).mean()
+def _squares(p: Tensor, q: Tensor, columns: Tensor) -> Tensor:
+    """Return the mean over slots of ``|p|^2 + |q|^2``, columns weighted."""
+    return (p.square() @ columns).mean() + (q.square() @ columns).mean()
 
 
 class _Written(Function):

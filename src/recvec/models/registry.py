@@ -20,6 +20,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "gmf": ("recvec.models.gmf", "GMF"),
     "mlp": ("recvec.models.mlp", "MLP"),
     "neumf": ("recvec.models.neumf", "NeuMF"),
+    "conv-ncf": ("recvec.models.conv_ncf", "ConvNCF"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),
