@@ -5,8 +5,8 @@
     python benchmarks/speed/neumf.py --peer-python .peers/recbole/bin/python
 
 RecBole's settings on both sides: vectors of 64 for both parts, layers of 128 and 64, no dropout, Adam over everything together. RecBole
-counts the rows of a batch, 2048 by its default, which are 409 positives with their negatives; ours counts positives, 2048 by default.
-So two comparisons: each with its default batch, and both with the same rows, 10,240. Ours deals anew and draws new negatives in each
+counts the rows of a batch, 2048 by its default, which are 409 positives with their negatives; ours counts positives, 8192 by default.
+So three comparisons: each with its default batch, and both with the same rows, those of 2048 and of 8192 positives. Ours deals anew and draws new negatives in each
 epoch, which is part of its time; RecBole's sampling is part of its own. Compilation and reading are left out; the sides take turns.
 Beside that the parts of our time, and whether one and two threads give the same bits. Data: the folder that RECVEC_DATA names.
 """

@@ -96,7 +96,7 @@ def bent(values: U16, bias: F32) -> U16:
 
 def passed(slopes: U16, values: U16) -> F32:
     """Replace slopes by 0, in place, where the values of `bent` are 0, and return the sums of columns: the gradient of the bias."""
-    return _pass(slopes, values)  # type: ignore[no-any-return]
+    return _pass(slopes, values)
 
 
 def finished(values: U16, weight: F32) -> F32:
@@ -132,7 +132,7 @@ def decayed(slopes: F32, vectors: F32, weights: F32, columns: F32) -> F64:
 
     The gradient of the penalty is added to slopes (n, d), in place.
     """
-    return _decay(slopes, vectors, weights, columns)  # type: ignore[no-any-return]
+    return _decay(slopes, vectors, weights, columns)
 
 
 def logistic(logits: F32, n: int) -> tuple[float, F32]:
@@ -148,7 +148,7 @@ def summed(rows: F32, places: I64, n: int) -> F32:
     return out
 
 
-def _block(kernel, arrays, block):  # type: ignore[no-untyped-def]
+def _block(kernel, arrays, block):
     kernel(*arrays, *block)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recvec.contract import Training
-from recvec.models.ncf_network import Network
+from recvec.models.ncf import batch_of
+from recvec.models.ncf_network import Network, epochs_done
 from recvec.nn import losses
 from recvec.nn.batches import Batch, Pairs
 from recvec.nn.device import computing
@@ -20,7 +21,7 @@ from recvec.nn.layers import linear
 from recvec.nn.loop import Plan, train
 from recvec.types import F32, Array
 
-FACTOR_BATCH = 2048  # pairs of a step of the first phase
+FACTOR_BATCH = 8192  # pairs of a step of the first phase; fewer where the table is small, as in `models.ncf.batch_of`
 PAIRS_AT_ONCE = 256  # scored at once
 
 
@@ -39,14 +40,14 @@ class Convolutions(nn.Module):
         self.out = linear(c, 1, rng, bias=False)
         with torch.no_grad():
             for n, layer in enumerate(self.layers):
-                layer.weight[:2] = 0  # type: ignore[index, operator]
+                layer.weight[:2] = 0
                 step = 1 if n == 0 else c
                 for corner in (0, 3):  # the diagonal of a patch
                     plus, minus = corner * step, corner * step + 1
                     for row, sign in ((0, 1), (1, -1)):
-                        layer.weight[row, plus] = sign  # type: ignore[index, operator]
+                        layer.weight[row, plus] = sign
                         if n:
-                            layer.weight[row, minus] = -sign  # type: ignore[index, operator]
+                            layer.weight[row, minus] = -sign
             self.out.weight.zero_()
             self.out.weight[0, 0], self.out.weight[0, 1] = 1, -1
 
@@ -61,7 +62,7 @@ class Convolutions(nn.Module):
             half //= 2
             patches = values.reshape(n, half, 2, half, 2, -1).transpose(2, 3).reshape(n, half * half, -1)
             values = torch.relu(functional.linear(patches, layer.weight, layer.bias))  # type: ignore[arg-type]
-        return self.out(values.reshape(n, -1))[:, 0]  # type: ignore[no-any-return]
+        return self.out(values.reshape(n, -1))[:, 0]
 
 
 class ConvNetwork(nn.Module):
@@ -101,12 +102,12 @@ def trained(method: Any, matrix: sp.csr_array, training: Training) -> tuple[F32,
     rng, executor = training.rng, training.runtime.executor
     first = Plan(epochs=method.n_apart, learning_rate=method.start_rate, schedule="linear")
     second = Plan(epochs=method.epochs - method.n_apart, learning_rate=method.learning_rate, schedule="linear")
-    done = 0 if training.resume is None else int(training.resume.meta["epoch"])  # type: ignore[call-overload]
+    done = epochs_done(training)
     notes: tuple[str, ...] = ()
     with computing(replace(training.runtime, threads=1)) as device:  # the first phase has threads of its own
         network = ConvNetwork(method, matrix.shape, rng).to(device)
         factors = network.factors
-        dealt = Pairs.of(matrix, batch_size=FACTOR_BATCH, n_negatives=method.n_negatives)
+        dealt = Pairs.of(matrix, batch_size=batch_of(replace(method, batch_size=FACTOR_BATCH), matrix.nnz), n_negatives=method.n_negatives)
         if first.epochs and done <= first.epochs:
             notes = train(
                 network,
@@ -119,7 +120,7 @@ def trained(method: Any, matrix: sp.csr_array, training: Training) -> tuple[F32,
             network.settle()
     if not notes:
         with computing(training.runtime):
-            dealt = replace(dealt, batch_size=method.batch_size, n_negatives=1)
+            dealt = replace(dealt, batch_size=batch_of(method, matrix.nnz), n_negatives=1)
             notes = train(
                 network,
                 lambda: dealt.epoch(rng, executor, device),

@@ -37,11 +37,17 @@ class GMF(NCF):
     gives: ClassVar[str] = "user and item factors"
 
     embedding_dim: int = param(64, "length of the vectors", low=1, high=2048, search=(16, 256, "log"))
-    epochs: int = param(20, "passes over the interactions", low=1, high=10_000, search=(10, 60, "log"))
-    learning_rate: float = param(0.005, "step of Adam", low=1e-8, high=1e3, search=(5e-4, 0.02, "log"))
-    batch_size: int = param(2048, "pairs of the table in a step", low=1, high=1 << 24, search=(256, 8192, "log"))
+    epochs: int = param(16, "passes over the interactions", low=1, high=10_000, search=(10, 60, "log"))
+    learning_rate: float = param(0.01, "step of Adam", low=1e-8, high=1e3, search=(5e-4, 0.02, "log"))
+    batch_size: int = param(
+        8192,
+        "pairs of the table in a step; fewer where an epoch would have less than 100 steps",
+        low=1,
+        high=1 << 24,
+        search=(256, 8192, "log"),
+    )
     n_negatives: int = param(4, "items that the user has not met, for each pair", low=1, high=1000, search=(1, 10))
-    reg: float = param(0.005, "regularization of the vectors of each observation", low=0.0, high=1e6, search=(1e-4, 0.05, "log"))
+    reg: float = param(0.006, "regularization of the vectors of each observation", low=0.0, high=1e6, search=(1e-4, 0.05, "log"))
 
     @property
     def gmf_dim(self) -> int:

@@ -37,9 +37,15 @@ class MLP(NCF):
 
     embedding_dim: int = param(64, "length of the vectors", low=1, high=2048, search=(16, 128, "log"))
     hidden: str = param("128,64", "widths of the dense layers, the first one first")
-    epochs: int = param(20, "passes over the interactions", low=1, high=10_000, search=(10, 60, "log"))
-    learning_rate: float = param(0.002, "step of Adam", low=1e-8, high=1e3, search=(5e-4, 0.02, "log"))
-    batch_size: int = param(2048, "pairs of the table in a step", low=1, high=1 << 24, search=(256, 8192, "log"))
+    epochs: int = param(16, "passes over the interactions", low=1, high=10_000, search=(10, 60, "log"))
+    learning_rate: float = param(0.005, "step of Adam", low=1e-8, high=1e3, search=(5e-4, 0.02, "log"))
+    batch_size: int = param(
+        8192,
+        "pairs of the table in a step; fewer where an epoch would have less than 100 steps",
+        low=1,
+        high=1 << 24,
+        search=(256, 8192, "log"),
+    )
     n_negatives: int = param(4, "items that the user has not met, for each pair", low=1, high=1000, search=(1, 10))
     reg: float = param(0.001, "regularization of the vectors of each observation", low=0.0, high=1e6, search=(1e-5, 0.05, "log"))
 

@@ -32,6 +32,8 @@ from recvec.data.histories import Histories
 from recvec.errors import HyperparameterError, InputError
 from recvec.types import F32, Array
 
+STEPS = 100  # of an epoch at least: small tables have smaller batches, down to FEWEST pairs
+FEWEST = 64
 RIDGE = 1e-3  # of the map from histories to users, over the mean square of its inputs
 
 
@@ -99,6 +101,11 @@ class NCF(Method):
         products = 6.0 * (slots * sum(layers) + steps * shape.n_items * self.mlp_dim * first)
         memory = 16 * rows * d + 40 * slots + 8 * self.batch_size * (1 + self.n_negatives) * sum((*self.widths, 16))
         return Cost(operations=self.epochs * other, bytes_moved=self.epochs * 4.0 * other, memory=memory, products=self.epochs * products)
+
+
+def batch_of(method: NCF, n_pairs: int) -> int:
+    """Return how many pairs of the table a step takes."""
+    return min(method.batch_size, max(FEWEST, n_pairs // STEPS))
 
 
 def positives(name: str, dataset: Dataset) -> sp.csr_array:
@@ -219,9 +226,10 @@ def _sums(histories: Histories, vectors: F32) -> tuple[F32, F32]:
     """Return the sums of the vectors over histories, divided by the weight and by its root, (B, d) each."""
     known = histories.matrix()
     sums = np.asarray(known @ vectors, np.float32)
-    weight = np.asarray(known.sum(axis=1), np.float32)
-    weight = np.where(weight > 0, weight, 1)[:, None]
-    return sums / weight, sums / np.sqrt(weight)
+    weight: F32 = np.asarray(known.sum(axis=1), np.float32)[:, None]
+    weight[weight <= 0] = 1
+    root: F32 = np.sqrt(weight)
+    return sums / weight, sums / root
 
 
 def pair_model(

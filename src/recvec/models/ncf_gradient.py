@@ -68,6 +68,7 @@ class Step:
     executor: Executor
     workspace: "Workspace"
 
+    @np.errstate(all="ignore")  # numbers that are no longer finite are found after the epoch, see `nn.loop`
     def gradient(self) -> tuple[float, GMF | None, MLP | None]:
         """Return the loss and the gradients of the weights."""
         n_items = len((self.gmf or self.mlp).items)  # type: ignore[union-attr]
@@ -113,6 +114,7 @@ class Step:
         self.executor.map(lambda at: product(rounded(items[at]), half, out[at]), even_blocks(len(items), ITEMS))
         return out
 
+    @np.errstate(all="ignore")  # threads do not know of the one above
     def _block(self, rows: I64, gmf_items: F32 | None, theirs: U16 | None, at: slice) -> "_Block":
         """Return loss and gradients of a block of users."""
         mine, own, n = self.users[at], rows[at], self.rows.size
@@ -125,7 +127,8 @@ class Step:
         else:
             loss, slope = pair_layers.logistic(np.sum([part.logits for part in there], axis=0, dtype=np.float32), n)
             slopes = (slope,) * len(there)
-        return _Block(loss, products and products.gradient(slopes[0]), tower and tower.gradient(slopes[-1]))
+        of_gmf = None if products is None else products.gradient(slopes[0])
+        return _Block(loss, of_gmf, None if tower is None else tower.gradient(slopes[-1]))
 
     def _gmf(self, gmf: GMF, items: F32, found: I64 | None, slots: Slots, parts: "list[_OfProducts]") -> tuple[float, GMF]:
         slopes, weighted, of_users = (np.concatenate([getattr(p, name) for p in parts]) for name in ("slopes", "weighted", "users"))
@@ -150,7 +153,7 @@ class Step:
         of_users = np.concatenate([part.users for part in parts])
         squares = self._penalty(mlp.users, items, of_users, of_items, slots, np.ones(m, np.float32))
         layers = [
-            (np.sum(weights, axis=0, dtype=np.float32), np.sum(biases, axis=0, dtype=np.float32))
+            (np.sum(weights, axis=0), np.sum(biases, axis=0))
             for weights, biases in (zip(*layer, strict=True) for layer in zip(*(part.layers for part in parts), strict=True))
         ]
         layers[0] = (np.concatenate([layers[0][0], of_half], axis=1), layers[0][1])

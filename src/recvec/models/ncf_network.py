@@ -18,6 +18,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from recvec.contract import Training
+from recvec.models.ncf import batch_of
 from recvec.models.ncf_gradient import GMF, MLP, Step, Workspace
 from recvec.nn import losses
 from recvec.nn.batches import Batch, Pairs
@@ -56,7 +57,7 @@ class Network(nn.Module):
         rows = torch.cat([batch.items[:, None], batch.negatives], dim=1)
         if rows.device.type == "cpu":
             names, weights = zip(*self.named_parameters(), strict=True)
-            return _Written.apply(names, (batch.users.numpy(), rows.numpy(), reg, apart, executor, self.workspace), *weights)  # type: ignore[no-any-return, no-untyped-call]
+            return _Written.apply(names, (batch.users.numpy(), rows.numpy(), reg, apart, executor, self.workspace), *weights)  # type: ignore[no-untyped-call]
         return self.derived(batch.users, rows, reg, apart=apart)
 
     def derived(self, users: Tensor, rows: Tensor, reg: float, *, apart: bool) -> Tensor:
@@ -146,7 +147,7 @@ class _Written(Function):
         return torch.tensor(loss, dtype=torch.float32)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:
         gradients, ctx.gradients = ctx.gradients, []  # given away, so that they are not copied
         return None, None, *gradients  # of a loss that nothing is done to: the slope is 1
 
@@ -163,6 +164,12 @@ def _dense(names: Iterable[str]) -> list[str]:
     return [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
 
 
+def epochs_done(training: Training) -> int:
+    """Return how many epochs a checkpoint has; 0 at the beginning."""
+    meta: Any = {"epoch": 0} if training.resume is None else training.resume.meta
+    return int(meta["epoch"])
+
+
 def plans(method: Any) -> tuple[Plan | None, Plan]:
     """Return how the parts are trained apart, if they are, and then together: by Adam, or by plain steps from trained parts."""
     adam = Plan(epochs=method.epochs, learning_rate=method.learning_rate, schedule="linear")
@@ -177,7 +184,7 @@ def trained(method: Any, matrix: sp.csr_array, training: Training) -> tuple[F32,
     rng, executor = training.rng, training.runtime.executor
     with computing(replace(training.runtime, threads=1)) as device:  # our own threads call torch with blocks of a batch
         network = Network(method, matrix.shape, rng).to(device)
-        dealt = Pairs.of(matrix, batch_size=method.batch_size, n_negatives=method.n_negatives)
+        dealt = Pairs.of(matrix, batch_size=batch_of(method, matrix.nnz), n_negatives=method.n_negatives)
 
         def phase(plan: Plan, now: Training, after: int = 0, *, apart: bool = False) -> tuple[str, ...]:
             return train(
@@ -189,7 +196,7 @@ def trained(method: Any, matrix: sp.csr_array, training: Training) -> tuple[F32,
 
         notes: tuple[str, ...] = ()
         apart, together = plans(method)
-        done = 0 if training.resume is None else int(training.resume.meta["epoch"])  # type: ignore[call-overload]
+        done = epochs_done(training)
         if apart is not None and done <= apart.epochs:
             notes = phase(apart, training, apart=True)
             network.join(method.alpha)

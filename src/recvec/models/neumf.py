@@ -38,15 +38,21 @@ class NeuMF(NCF):
     embedding_dim: int = param(64, "length of the vectors of GMF", low=1, high=2048, search=(16, 256, "log"))
     mlp_embedding_dim: int = param(64, "length of the vectors of MLP", low=1, high=2048, search=(16, 128, "log"))
     hidden: str = param("128,64", "widths of the dense layers of MLP, the first one first")
-    epochs: int = param(25, "passes over the interactions, all phases together", low=1, high=10_000, search=(10, 60, "log"))
+    epochs: int = param(20, "passes over the interactions, all phases together", low=1, high=10_000, search=(10, 60, "log"))
     pretrain: bool = param(True, "whether both parts are trained apart first")
     pretrain_share: float = param(0.8, "share of the epochs in which they are", low=0.0, high=1.0, search=(0.5, 0.95))
     alpha: float = param(0.5, "weight of GMF where trained parts are joined", low=0.0, high=1.0, search=(0.3, 0.7))
-    learning_rate: float = param(0.005, "step of Adam", low=1e-8, high=1e3, search=(5e-4, 0.02, "log"))
+    learning_rate: float = param(0.01, "step of Adam", low=1e-8, high=1e3, search=(5e-4, 0.02, "log"))
     joint_rate: float = param(0.1, "step of the descent after the parts are joined", low=0.0, high=1e3, search=(0.01, 1.0, "log"))
-    batch_size: int = param(2048, "pairs of the table in a step", low=1, high=1 << 24, search=(256, 8192, "log"))
+    batch_size: int = param(
+        8192,
+        "pairs of the table in a step; fewer where an epoch would have less than 100 steps",
+        low=1,
+        high=1 << 24,
+        search=(256, 8192, "log"),
+    )
     n_negatives: int = param(4, "items that the user has not met, for each pair", low=1, high=1000, search=(1, 10))
-    reg: float = param(0.005, "regularization of the vectors of each observation", low=0.0, high=1e6, search=(1e-4, 0.05, "log"))
+    reg: float = param(0.006, "regularization of the vectors of each observation", low=0.0, high=1e6, search=(1e-4, 0.05, "log"))
     n_candidates: int = param(0, "items that the vectors of GMF draw for exact scores; 0: all are scored", low=0, high=1 << 30)
 
     def __post_init__(self) -> None:

@@ -4,9 +4,9 @@ A method gives a network, the batches of an epoch and the loss of a batch; every
 of a checkpoint holds the network, the optimizer and the random numbers, so that a fit that was killed goes on to the same bits.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,17 @@ from recvec.errors import DivergedError
 from recvec.types import F32, Array
 
 Batch = TypeVar("Batch")
+Dealt = TypeVar("Dealt", covariant=True)
+
+
+class Batches(Protocol[Dealt]):
+    """The batches of one epoch: how many, and each in turn."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Dealt]: ...
+
+
 WORSE = 10.0  # an epoch whose loss is so many times that of the first has diverged, though its numbers are finite
 
 
@@ -61,7 +72,7 @@ class Plan:
 
 def train(
     network: nn.Module,
-    batches: Callable[[], Collection[Batch]],
+    batches: Callable[[], Batches[Batch]],
     loss: Callable[[Batch], Tensor],
     plan: Plan,
     training: Training,
@@ -161,7 +172,7 @@ class _Walker:
         if parameters:
             self.optimizers.append(kind(parameters, lr=self.plan.learning_rate, **settings))
 
-    def epoch(self, batches: Collection[Batch], loss: Callable[[Batch], Tensor], number: int) -> float:
+    def epoch(self, batches: Batches[Batch], loss: Callable[[Batch], Tensor], number: int) -> float:
         """Take the steps of one epoch and return the mean loss."""
         n, total = len(batches), torch.zeros((), dtype=torch.float64)
         for at, batch in enumerate(batches):
