@@ -36,18 +36,11 @@ class Convolutions(nn.Module):
         super().__init__()
         d, c = method.embedding_dim, method.channels
         n_layers = d.bit_length() - 1
-        self.layers = nn.ModuleList(linear(4 if n == 0 else 4 * c, c, rng) for n in range(n_layers))
-        self.out = linear(c, 1, rng, bias=False)
+        layers = [linear(4 if n == 0 else 4 * c, c, rng) for n in range(n_layers)]
+        self.layers, self.out = nn.ModuleList(layers), linear(c, 1, rng, bias=False)
         with torch.no_grad():
-            for n, layer in enumerate(self.layers):
-                layer.weight[:2] = 0
-                step = 1 if n == 0 else c
-                for corner in (0, 3):  # the diagonal of a patch
-                    plus, minus = corner * step, corner * step + 1
-                    for row, sign in ((0, 1), (1, -1)):
-                        layer.weight[row, plus] = sign
-                        if n:
-                            layer.weight[row, minus] = -sign
+            for n, layer in enumerate(layers):
+                _add_diagonal(layer.weight, 0 if n == 0 else c)
             self.out.weight.zero_()
             self.out.weight[0, 0], self.out.weight[0, 1] = 1, -1
 
@@ -63,6 +56,16 @@ class Convolutions(nn.Module):
             patches = values.reshape(n, half, 2, half, 2, -1).transpose(2, 3).reshape(n, half * half, -1)
             values = torch.relu(functional.linear(patches, layer.weight, layer.bias))  # type: ignore[arg-type]
         return self.out(values.reshape(n, -1))[:, 0]
+
+
+def _add_diagonal(weight: Tensor, channels: int) -> None:
+    """Let the first two results of a layer add up the diagonal of a patch, as it is and negated; 0 channels: the patch has one each."""
+    weight[:2] = 0
+    for corner in (0, 3):
+        for row, sign in ((0, 1), (1, -1)):
+            weight[row, corner * max(channels, 1)] = sign
+            if channels:  # what is below 0 comes in the second channel
+                weight[row, corner * channels + 1] = -sign
 
 
 class ConvNetwork(nn.Module):

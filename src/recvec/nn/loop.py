@@ -17,15 +17,15 @@ from recvec.errors import DivergedError
 from recvec.types import F32, Array
 
 Batch = TypeVar("Batch")
-Dealt = TypeVar("Dealt", covariant=True)
+Dealt_co = TypeVar("Dealt_co", covariant=True)
 
 
-class Batches(Protocol[Dealt]):
+class Batches(Protocol[Dealt_co]):
     """The batches of one epoch: how many, and each in turn."""
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Dealt]: ...
+    def __iter__(self) -> Iterator[Dealt_co]: ...
 
 
 WORSE = 10.0  # an epoch whose loss is so many times that of the first has diverged, though its numbers are finite
