@@ -1,7 +1,7 @@
 """Kill a fit for good at random moments, resume it until it ends, and compare every byte with a fit that was left alone.
 
-A synthetic power-law table of about a million rows; `recvec fit --method als` or ``neumf`` with `--checkpoint DIR --resume` in a process of its
-own. Each of the runs is killed (kill -9) at least once, at a moment drawn evenly from the time that the whole command
+A synthetic power-law table of about a million rows; `recvec fit --method als --checkpoint DIR --resume`, or ``neumf``, in a process of
+its own. Each of the runs is killed (kill -9) at least once, at a moment drawn evenly from the time that the whole command
 takes, start of the program and saving included; each start after that is killed again with probability one half. A
 run counts as equal if the saved folder has the same files with the same bytes as that of an uninterrupted fit without
 checkpoints, and nothing is left beside it but what a kill in the middle of saving leaves, a hidden folder. A run whose

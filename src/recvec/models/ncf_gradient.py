@@ -19,7 +19,7 @@ from recvec.kernels.pair_layers import Slots, rounded, widened
 from recvec.nn.half import product
 from recvec.types import F32, F64, I64, U16, Array, Executor
 
-USERS, ITEMS = 512, 1024  # of a block
+USERS, ITEMS = 1024, 1024  # of a block
 
 
 class GMF(NamedTuple):
@@ -78,7 +78,7 @@ class Step:
         mlp_items = None if self.mlp is None else _some(self.mlp.items, found)
         theirs = None if self.mlp is None or mlp_items is None else self._items_half(self.mlp, mlp_items)
         if self.mlp is not None:
-            self._large(slice(0, 0))  # before threads ask for it
+            self._slopes(slice(0, 0))  # before threads ask for it
         block = partial(self._block, slots.rows, gmf_items, theirs)
         parts = self.executor.map(block, even_blocks(len(self.users), USERS))
         loss = sum(part.loss for part in parts) / self.rows.size
@@ -100,12 +100,11 @@ class Step:
     def _scale(self) -> float:
         return self.reg * self._share
 
-    def _large(self, at: slice) -> tuple[U16, U16]:
-        """Return where the results of the first layer of a block of users lie, and their gradient, (slots, h) each."""
+    def _slopes(self, at: slice) -> U16:
+        """Return where the gradient of the results of the first layer of a block of users lies, (slots, h)."""
         assert self.mlp is not None  # noqa: S101  who asks has one
         width, h = self.rows.shape[1], len(self.mlp.layers[0][0])
-        rows = slice(at.start * width, at.stop * width)
-        return tuple(self.workspace.take(name, (self.rows.size, h), np.uint16)[rows] for name in ("values", "slopes"))  # type: ignore[return-value]
+        return self.workspace.take("slopes", (self.rows.size, h), np.uint16)[at.start * width : at.stop * width]
 
     def _items_half(self, mlp: MLP, items: F32) -> U16:
         """Return the items' half of the first layer, (n, h)."""
@@ -119,7 +118,7 @@ class Step:
         """Return loss and gradients of a block of users."""
         mine, own, n = self.users[at], rows[at], self.rows.size
         products = None if self.gmf is None or gmf_items is None else _Products(self.gmf, gmf_items, mine, own)
-        tower = None if self.mlp is None or theirs is None else _Tower(self.mlp, theirs, mine, own, self._large(at))
+        tower = None if self.mlp is None or theirs is None else _Tower(self.mlp, theirs, mine, own, self._slopes(at))
         there = [part for part in (products, tower) if part is not None]
         if self.apart and len(there) > 1:
             losses, slopes = zip(*(pair_layers.logistic(part.logits, 2 * n) for part in there), strict=True)
@@ -127,21 +126,22 @@ class Step:
         else:
             loss, slope = pair_layers.logistic(np.sum([part.logits for part in there], axis=0, dtype=np.float32), n)
             slopes = (slope,) * len(there)
-        of_gmf = None if products is None else products.gradient(slopes[0])
-        return _Block(loss, of_gmf, None if tower is None else tower.gradient(slopes[-1]))
+        decay = self._scale / len(self.users)
+        of_gmf = None if products is None else products.gradient(slopes[0], decay)
+        return _Block(loss, of_gmf, None if tower is None else tower.gradient(slopes[-1], decay))
 
     def _gmf(self, gmf: GMF, items: F32, found: I64 | None, slots: Slots, parts: "list[_OfProducts]") -> tuple[float, GMF]:
         slopes, weighted, of_users = (np.concatenate([getattr(p, name) for p in parts]) for name in ("slopes", "weighted", "users"))
         of_items = pair_layers.dots_for_items(slopes, weighted, slots, self.executor)
         size = np.abs(gmf.mix)
-        squares = self._penalty(gmf.users, items, of_users, of_items, slots, size)
+        squares = self._penalty(items, of_items, slots, size) + sum(part.squares for part in parts)
         mix = np.sum([part.mix for part in parts], axis=0, dtype=np.float32) + np.sign(gmf.mix) * squares.astype(np.float32)
         users = pair_layers.summed(of_users, self.users, len(gmf.users))
         return float(squares @ size), GMF(users, _all(of_items, found, len(gmf.items)), mix, np.array(slopes.sum(dtype=np.float32)))
 
     def _mlp(self, mlp: MLP, items: F32, found: I64 | None, slots: Slots, parts: "list[_OfTower]") -> tuple[float, MLP]:
         first, m = mlp.layers[0][0], mlp.users.shape[1]
-        theirs = pair_layers.joined_for_items(self._large(slice(0, len(self.rows)))[1], slots, self.executor)  # (n, h)
+        theirs = pair_layers.joined_for_items(self._slopes(slice(0, len(self.rows))), slots, self.executor)  # (n, h)
         half, of_items = rounded(first[:, m:]), np.empty_like(items)
 
         def back(at: slice) -> F32:
@@ -151,7 +151,7 @@ class Step:
 
         of_half = np.sum(self.executor.map(back, even_blocks(len(items), ITEMS)), axis=0, dtype=np.float32)
         of_users = np.concatenate([part.users for part in parts])
-        squares = self._penalty(mlp.users, items, of_users, of_items, slots, np.ones(m, np.float32))
+        squares = self._penalty(items, of_items, slots, np.ones(m, np.float32)) + sum(part.squares for part in parts)
         layers = [
             (np.sum(weights, axis=0), np.sum(biases, axis=0))
             for weights, biases in (zip(*layer, strict=True) for layer in zip(*(part.layers for part in parts), strict=True))
@@ -160,11 +160,9 @@ class Step:
         users = pair_layers.summed(of_users, self.users, len(mlp.users))
         return float(squares.sum()), MLP(users, _all(of_items, found, len(mlp.items)), layers)
 
-    def _penalty(self, table: F32, items: F32, of_users: F32, of_items: F32, slots: Slots, columns: F32) -> F64:
-        """Return the penalty of each column of the vectors, its weight left out, and add the gradient of the whole."""
-        own = np.full(len(of_users), self._scale / len(of_users), np.float32)
-        theirs = (slots.counts * (self._scale / slots.rows.size)).astype(np.float32)
-        return pair_layers.decayed(of_users, table[self.users], own, columns) + pair_layers.decayed(of_items, items, theirs, columns)
+    def _penalty(self, items: F32, of_items: F32, slots: Slots, columns: F32) -> F64:
+        """Return the penalty of each column of the item vectors, its weight left out, and add the gradient of the whole."""
+        return pair_layers.decayed(of_items, items, (slots.counts * (self._scale / slots.rows.size)).astype(np.float32), columns)
 
 
 def _some(table: F32, found: I64 | None) -> F32:
@@ -177,6 +175,10 @@ def _all(rows: F32, found: I64 | None, n: int) -> F32:
     out = np.zeros((n, rows.shape[1]), np.float32)
     out[found] = rows
     return out
+
+
+def _decayed(slopes: F32, vectors: F32, weight: float, columns: F32) -> F64:
+    return pair_layers.decayed(slopes, vectors, np.full(len(vectors), weight, np.float32), columns)
 
 
 class Workspace:
@@ -197,11 +199,13 @@ class _OfProducts(NamedTuple):
     weighted: F32
     users: F32
     mix: F32
+    squares: F64  # penalty of each column of the users
 
 
 class _OfTower(NamedTuple):
     users: F32
     layers: list[tuple[F32, F32]]  # of the first one the users' half
+    squares: F64
 
 
 class _Block(NamedTuple):
@@ -218,35 +222,37 @@ class _Products:
         self.weighted = self.own * gmf.mix
         self.logits = pair_layers.dots(self.weighted, items, rows) + gmf.bias
 
-    def gradient(self, slopes: F32) -> _OfProducts:
+    def gradient(self, slopes: F32, decay: float) -> _OfProducts:
         found = pair_layers.dots_for_users(slopes, self.items, self.rows)
-        return _OfProducts(slopes, self.weighted, found * self.gmf.mix, np.einsum("bd,bd->d", found, self.own))
+        mix, of_users = np.einsum("bd,bd->d", found, self.own), found * self.gmf.mix
+        return _OfProducts(slopes, self.weighted, of_users, mix, _decayed(of_users, self.own, decay, np.abs(self.gmf.mix)))
 
 
 class _Tower:
     """The dense layers for a block of users."""
 
-    def __init__(self, mlp: MLP, theirs: U16, users: I64, rows: I64, large: tuple[U16, U16]) -> None:
-        self.own, self.mlp, self.large = mlp.users[users], mlp, large
+    def __init__(self, mlp: MLP, theirs: U16, users: I64, rows: I64, of_hidden: U16) -> None:
+        self.own, self.mlp, self.of_hidden = mlp.users[users], mlp, of_hidden
         first, bias = mlp.layers[0]
         self.first, self.rounded = rounded(first[:, : self.own.shape[1]]), rounded(self.own)
         half = widened(product(self.rounded, self.first.T)) + bias
-        self.values = [pair_layers.joined(half, theirs, rows, large[0])]  # (slots, h)
+        self.values = [pair_layers.joined(half, theirs, rows, np.empty_like(of_hidden))]  # (slots, h)
         for weight, bias in mlp.layers[1:-1]:
             self.values.append(pair_layers.bent(product(self.values[-1], rounded(weight).T), bias))
         weight, bias = mlp.layers[-1]
         self.logits = (pair_layers.finished(self.values[-1], weight[0]) + bias).reshape(rows.shape)
 
-    def gradient(self, slopes: F32) -> _OfTower:
+    def gradient(self, slopes: F32, decay: float) -> _OfTower:
         flat, of_weight = pair_layers.finished_gradient(slopes.ravel(), self.values[-1], self.mlp.layers[-1][0][0])
         layers = [(of_weight[None], slopes.sum(keepdims=True)[0])]
         for n in range(len(self.values) - 1, 0, -1):
             bias = pair_layers.passed(flat, self.values[n])
             layers.append((widened(product(flat.T, self.values[n - 1])), bias))
-            flat = product(flat, rounded(self.mlp.layers[n][0]), self.large[1] if n == 1 else None)
+            flat = product(flat, rounded(self.mlp.layers[n][0]), self.of_hidden if n == 1 else None)
         if len(self.values) == 1:
-            self.large[1][:] = flat
-        of_half = pair_layers.joined_for_users(self.large[1], self.values[0], len(self.own))
+            self.of_hidden[:] = flat
+        of_half = pair_layers.joined_for_users(self.of_hidden, self.values[0], len(self.own))
         half = rounded(of_half)
         layers.append((widened(product(half.T, self.rounded)), of_half.sum(axis=0)))
-        return _OfTower(widened(product(half, self.first)), layers[::-1])
+        of_users = widened(product(half, self.first))
+        return _OfTower(of_users, layers[::-1], _decayed(of_users, self.own, decay, np.ones(self.own.shape[1], np.float32)))
