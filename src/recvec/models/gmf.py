@@ -20,7 +20,7 @@ Anderson, "Neural collaborative filtering vs. matrix factorization revisited", R
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from recvec.contract import DotModel, State, param
@@ -56,11 +56,13 @@ class GMF(NCF):
 
     def _built(self, users: F32, items: F32, arrays: Mapping[str, Array], fold_in: RidgeFoldIn, **kept: Any) -> DotModel:
         bias = float(arrays["bias"][0])
+        explained = replace(fold_in, offset=bias)
         return DotModel(
-            method=self, user_vectors=users, item_vectors=items, fold_in=fold_in, offset=bias, link=Logistic(bias), **kept
+            method=self, user_vectors=users, item_vectors=items, fold_in=explained, offset=bias, link=Logistic(bias), **kept
         )  # fmt: skip
 
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
-        fold_in = RidgeFoldIn.restored(self.name, state.arrays)
-        return DotModel.restored(self, state, fold_in, Logistic(float(state.meta["offset"])))  # type: ignore[arg-type]
+        offset: Any = state.meta["offset"]
+        fold_in = RidgeFoldIn.restored(self.name, state.arrays, float(offset))
+        return DotModel.restored(self, state, fold_in, Logistic(float(offset)))

@@ -159,6 +159,8 @@ class RidgeFoldIn(FoldIn):
         A and B.
     base, mean : F32, shape (d,)
         The base, and the mean user.
+    offset : float
+        Of all scores, for explanations.
     """
 
     name: str
@@ -167,6 +169,7 @@ class RidgeFoldIn(FoldIn):
     by_root: F32
     base: F32
     mean: F32
+    offset: float = 0.0
 
     @classmethod
     def fitted(cls, name: str, histories: Histories, users: F32, items: F32) -> "RidgeFoldIn":
@@ -200,15 +203,15 @@ class RidgeFoldIn(FoldIn):
     def parts(self, history: Histories, vector: F32) -> tuple[Mapping[str, float], F32]:
         """Return the base, and what each item of the history adds."""
         if not len(history.items):
-            return {"everyone": float(self.mean @ vector)}, np.zeros(0, np.float32)
+            return {"all pairs": self.offset, "everyone": float(self.mean @ vector)}, np.zeros(0, np.float32)
         total = history.weights.sum(dtype=np.float64)
         each = (self._into[0] @ vector)[history.items] / total + (self._into[1] @ vector)[history.items] / np.sqrt(total)
-        return {"everyone": float(self.base @ vector)}, (history.weights * each).astype(np.float32)
+        return {"all pairs": self.offset, "everyone": float(self.base @ vector)}, (history.weights * each).astype(np.float32)
 
     def reasons(self, user: int, history: Histories, query: F32, item: int, vector: F32, context: pl.DataFrame | None) -> Any:
         """Return `parts`, and what the trained vector has beyond the history."""
         named, contributions = self.parts(history, vector)
-        rest = float(query @ vector) - sum(named.values()) - float(contributions.sum(dtype=np.float64))
+        rest = self.offset + float(query @ vector) - sum(named.values()) - float(contributions.sum(dtype=np.float64))
         return {**named, "learned of the user": rest}, contributions
 
     def arrays(self) -> Mapping[str, Array]:
@@ -216,10 +219,10 @@ class RidgeFoldIn(FoldIn):
         return {"by_mean": self.by_mean, "by_root": self.by_root, "base": self.base, "mean": self.mean}
 
     @classmethod
-    def restored(cls, name: str, arrays: Mapping[str, Array]) -> "RidgeFoldIn":
+    def restored(cls, name: str, arrays: Mapping[str, Array], offset: float = 0.0) -> "RidgeFoldIn":
         """Build it again from the arrays of a model's state."""
         kept = {key: arrays[f"fold_in.{key}"] for key in ("by_mean", "by_root", "base", "mean")}
-        return cls(name, arrays["item_vectors"], **kept)
+        return cls(name, arrays["item_vectors"], **kept, offset=offset)
 
 
 def _sums(histories: Histories, vectors: F32) -> tuple[F32, F32]:
