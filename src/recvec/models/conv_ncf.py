@@ -46,10 +46,10 @@ class ConvNCF(NCF):
 
     embedding_dim: int = param(32, "length of the vectors, a power of two", low=2, high=1024, search=(16, 64, "log"))
     channels: int = param(16, "results of each convolution", low=2, high=1024, search=(8, 64, "log"))
-    epochs: int = param(16, "passes over the interactions, both phases together", low=1, high=10_000, search=(10, 60, "log"))
+    epochs: int = param(20, "passes over the interactions, both phases together", low=1, high=10_000, search=(10, 60, "log"))
     start_share: float = param(0.85, "share of the epochs that train the factors first", low=0.0, high=1.0, search=(0.5, 0.95))
-    start_rate: float = param(0.005, "step of Adam for the factors", low=1e-8, high=1e3, search=(5e-4, 0.02, "log"))
-    start_reg: float = param(0.003, "regularization of the factors in the first phase", low=0.0, high=1e6, search=(1e-4, 0.05, "log"))
+    start_rate: float = param(0.01, "step of Adam for the factors", low=1e-8, high=1e3, search=(5e-4, 0.02, "log"))
+    start_reg: float = param(0.004, "regularization of the factors in the first phase", low=0.0, high=1e6, search=(1e-4, 0.05, "log"))
     learning_rate: float = param(0.0005, "step of Adam for everything", low=1e-8, high=1e3, search=(1e-4, 0.01, "log"))
     batch_size: int = param(512, "pairs of the table in a step of the second phase", low=1, high=1 << 24, search=(128, 2048, "log"))
     n_negatives: int = param(4, "items that the user has not met, for each pair, in the first phase", low=1, high=1000, search=(1, 10))
