@@ -8,7 +8,7 @@ PEERS := .peers
 REPETITIONS ?= 5
 WORKERS ?= auto
 
-.PHONY: setup demo test lint types check bench-peers clean
+.PHONY: setup demo test lint types check bench-peers bench-recbole clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,15 @@ bench-peers: setup $(PEERS)/.installed
 $(PEERS)/.installed: benchmarks/speed/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet -r $<
+	touch $@
+
+# RecBole needs old dependencies, so that it has an environment of its own.
+bench-recbole: setup $(PEERS)/recbole/.installed
+	$(BIN)/python benchmarks/speed/neumf.py --peer-python $(PEERS)/recbole/bin/python --repetitions $(REPETITIONS)
+
+$(PEERS)/recbole/.installed: benchmarks/speed/peers/recbole_requirements.txt
+	$(PYTHON) -m venv $(PEERS)/recbole
+	$(PEERS)/recbole/bin/python -m pip install --quiet -r $<
 	touch $@
 
 clean:

@@ -1,13 +1,13 @@
 """Kill a fit for good at random moments, resume it until it ends, and compare every byte with a fit that was left alone.
 
-A synthetic power-law table of about a million rows; `recvec fit --method als --checkpoint DIR --resume` in a process of its
-own. Each of the runs is killed (kill -9) at least once, at a moment drawn evenly from the time that the whole command
+A synthetic power-law table of about a million rows; `recvec fit --method als --checkpoint DIR --resume`, or ``neumf``, in a process of
+its own. Each of the runs is killed (kill -9) at least once, at a moment drawn evenly from the time that the whole command
 takes, start of the program and saving included; each start after that is killed again with probability one half. A
 run counts as equal if the saved folder has the same files with the same bytes as that of an uninterrupted fit without
 checkpoints, and nothing is left beside it but what a kill in the middle of saving leaves, a hidden folder. A run whose
 model was saved before the kill is compared too, but another takes its place. Usage: python
-benchmarks/reliability/kill_resume.py [--runs 20] [--seed 0]. Takes five minutes. Writes
-benchmarks/reliability/results/kill_resume.json.
+benchmarks/reliability/kill_resume.py [--method als] [--runs 20] [--seed 0]. Takes five minutes. Writes
+benchmarks/reliability/results/kill_resume.json, of another method kill_resume_<method>.json.
 """
 
 import argparse
@@ -26,7 +26,10 @@ import recvec as rv
 from recvec.cli.output import environment
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = ("embedding_dim=32", "epochs=60")
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "als": ("embedding_dim=32", "epochs=60"),
+    "neumf": ("embedding_dim=8", "mlp_embedding_dim=8", "hidden=16,8", "epochs=12", "pretrain_share=0.5"),  # both phases as long
+}
 AGAIN = 0.5  # probability that a resumed fit is killed too
 
 
@@ -37,10 +40,10 @@ def table(seed: int = 0) -> pl.DataFrame:
     return pl.DataFrame({"user_id": users, "item_id": items}).unique(maintain_order=True).head(1_000_000)
 
 
-def command(place: Path, *more: str) -> "subprocess.Popen[bytes]":
+def command(place: Path, method: str, *more: str) -> "subprocess.Popen[bytes]":
     """Start a fit in a folder that holds pairs.parquet."""
-    words = [str(Path(sys.executable).parent / "recvec"), "fit", "../pairs.parquet", "--method", "als", "--out", "model", *more]
-    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    words = [str(Path(sys.executable).parent / "recvec"), "fit", "../pairs.parquet", "--method", method, "--out", "model", *more]
+    words += [word for setting in SETTINGS[method] for word in ("--set", setting)]
     return subprocess.Popen(words, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -49,11 +52,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def killed_run(place: Path, seconds: float, rng: np.random.Generator) -> dict[str, object]:
+def killed_run(place: Path, method: str, seconds: float, rng: np.random.Generator) -> dict[str, object]:
     """Kill and resume until the fit has ended; return when it was killed and where it went on."""
     kills: list[dict[str, object]] = []
     while True:
-        process = command(place, "--checkpoint", "ck", "--resume")
+        process = command(place, method, "--checkpoint", "ck", "--resume")
         if not kills or rng.random() < AGAIN:
             moment = float(rng.uniform(0, seconds))
             try:
@@ -76,6 +79,7 @@ def killed_run(place: Path, seconds: float, rng: np.random.Generator) -> dict[st
 def main() -> None:
     """Run, compare, write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--method", choices=tuple(SETTINGS), default="als")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -89,14 +93,14 @@ def main() -> None:
         for _ in range(2):  # the first run compiles the kernels
             shutil.rmtree(whole / "model", ignore_errors=True)
             started = time.perf_counter()
-            out, err = command(whole).communicate()
+            out, err = command(whole, given.method).communicate()
             seconds = time.perf_counter() - started
         print(out.decode(), err.decode(), f"{seconds:.2f} s", flush=True)
         expected = contents(whole / "model")
         while sum(row["last_start"] is not None for row in rows) < given.runs:
             place = root / "run"
             place.mkdir()
-            row = killed_run(place, seconds, rng)
+            row = killed_run(place, given.method, seconds, rng)
             unfinished = sorted(p.name for p in place.glob(".recvec-*"))
             left = {p.name for p in place.iterdir()} - set(unfinished) - ({"ck"} if row["last_start"] is None else set())
             row["equal"] = contents(place / "model") == expected and left == {"model"}
@@ -107,7 +111,8 @@ def main() -> None:
     result = {
         "version": rv.__version__,
         "environment": environment(),
-        "command": "recvec fit pairs.parquet --method als --checkpoint ck --resume " + " ".join(f"--set {s}" for s in SETTINGS),
+        "command": f"recvec fit pairs.parquet --method {given.method} --checkpoint ck --resume "
+        + " ".join(f"--set {s}" for s in SETTINGS[given.method]),
         "uninterrupted_s": round(seconds, 2),
         "runs": len(rows),
         "resumed": sum(row["last_start"] is not None for row in rows),
@@ -115,7 +120,8 @@ def main() -> None:
         "equal": sum(row["equal"] for row in rows),
         "rows": rows,
     }
-    out_file = ROOT / "benchmarks/reliability/results/kill_resume.json"
+    name = "kill_resume" if given.method == "als" else f"kill_resume_{given.method}"
+    out_file = ROOT / f"benchmarks/reliability/results/{name}.json"
     out_file.parent.mkdir(exist_ok=True)
     out_file.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{result['equal']} of {result['runs']} equal, {result['resumed']} of them resumed, after {result['kills']} kills")

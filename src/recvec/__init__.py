@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from recvec.models.als import ALS
     from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
+    from recvec.models.conv_ncf import ConvNCF
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
+    from recvec.models.gmf import GMF
     from recvec.models.graph_filter import GraphFilter
     from recvec.models.item_knn import ItemKNN
+    from recvec.models.mlp import MLP
+    from recvec.models.neumf import NeuMF
     from recvec.models.popularity import Popularity
     from recvec.models.random import Random
     from recvec.models.registry import method
@@ -46,14 +50,18 @@ _WHERE = {
     "ALS": "recvec.models.als",
     "ALSExplicit": "recvec.models.als_explicit",
     "BPR": "recvec.models.bpr",
+    "ConvNCF": "recvec.models.conv_ncf",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
     "FM": "recvec.models.fm",
     "GraphFilter": "recvec.models.graph_filter",
     "GraphWalk": "recvec.retrieval.graph_walk",
+    "GMF": "recvec.models.gmf",
     "InputError": "recvec.errors",
     "ItemKNN": "recvec.models.item_knn",
+    "MLP": "recvec.models.mlp",
+    "NeuMF": "recvec.models.neumf",
     "Popularity": "recvec.models.popularity",
     "RP3Beta": "recvec.models.rp3beta",
     "Random": "recvec.models.random",
@@ -83,15 +91,19 @@ __all__ = [
     "BPR",
     "EASE",
     "FM",
+    "GMF",
+    "MLP",
     "SVD",
     "WARP",
     "ALSExplicit",
+    "ConvNCF",
     "Dataset",
     "Evaluation",
     "GraphFilter",
     "GraphWalk",
     "InputError",
     "ItemKNN",
+    "NeuMF",
     "Popularity",
     "RP3Beta",
     "Random",

@@ -65,6 +65,10 @@ CASES = [
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", n_kept=3), learns_blocks=False, columns=24, overlap=0.3, watched=False),
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", solver="als", history="both"), learns_blocks=False, overlap=0.35),
     Case(rv.FM(embedding_dim=8, epochs=6, task="click", patience=0), learns_blocks=False, overlap=0.5),
+    Case(rv.GMF(embedding_dim=8, epochs=4), overlap=0.3),
+    Case(rv.MLP(embedding_dim=8, hidden="16,8", epochs=4), overlap=0.3, explains=False),
+    Case(rv.NeuMF(embedding_dim=8, mlp_embedding_dim=4, hidden="16,8", epochs=4), overlap=0.3, explains=False, columns=12),
+    Case(rv.ConvNCF(embedding_dim=8, channels=4, epochs=4, start_share=0.5), overlap=0.3, explains=False, tolerance=1e-3),
     Case(CoCounts(), learns_blocks=False, registered=False),
     Case(TinyPair(), learns_blocks=False, explains=False, registered=False),
     Case(TinyPair(n_candidates=40), learns_blocks=False, explains=False, registered=False),
@@ -525,8 +529,9 @@ def test_predict_agrees_with_scores(case: Case, model: Model) -> None:
     if getattr(case.method, "task", "") == "rating":
         expected = (scores + model.offset).clip(*model.bounds)
         assert ((predicted >= 1) & (predicted <= 5)).all()
-    elif getattr(case.method, "task", "") == "click":
-        expected = 1 / (1 + np.exp(-(scores + model.offset)))
+    elif getattr(case.method, "task", "") == "click" or getattr(case.method, "likelihood", False):
+        offset = getattr(model, "offset", 0.0)
+        expected = 1 / (1 + np.exp(-(scores + offset)))
     else:
         expected = scores
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-5)

@@ -1,11 +1,12 @@
 """Models in which a network scores pairs of vectors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+from scipy.special import expit
 
 from recvec.contract.blocks import ROWS_PER_BLOCK, ranked_in_blocks, ranked_users
 from recvec.contract.dot import DotModel
@@ -23,7 +24,9 @@ from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
 from recvec.errors import NotSupportedError
 from recvec.kernels.blocks import even_blocks
-from recvec.types import F32, Array
+from recvec.types import F32, Array, Json
+
+PAIRS_PER_BLOCK = 4096  # scored at once
 
 
 class PairScorer(Protocol):
@@ -31,6 +34,10 @@ class PairScorer(Protocol):
 
     def __call__(self, queries: F32, items: F32) -> F32:
         """Return scores, shape (B, n), of queries (B, d) against item vectors (n, d); it runs in several threads at once."""
+        ...
+
+    def pairs(self, queries: F32, items: F32) -> F32:
+        """Return the score of each row of queries (n, d) with the same row of item vectors (n, d), shape (n,)."""
         ...
 
     def arrays(self) -> Mapping[str, Array]:
@@ -50,14 +57,20 @@ class PairModel(Model):
         The network.
     n_candidates : int, optional
         How many items the dot product draws for re-scoring; by default all are scored, which is exact.
+    n_drawing : int, optional
+        The dot product is that of so many first columns of the vectors; by default of all.
+    likelihood : bool
+        Whether `predict` gives probabilities, ``1 / (1 + exp(-score))``, instead of scores.
     """
 
     vectors: DotModel
     scorer: PairScorer
     n_candidates: int | None = None
+    n_drawing: int | None = None
+    likelihood: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("method", "user_vectors", "item_vectors", "n_extra", "curve"):
+        for name in ("method", "user_vectors", "item_vectors", "n_extra", "curve", "notes"):
             object.__setattr__(self, name, getattr(self.vectors, name))
 
     def queries(
@@ -84,8 +97,10 @@ class PairModel(Model):
         """See `Model.predict`."""
         refuse_context(self.method, context)
         people, things = checked_rows(users, self.n_users, "user"), checked_rows(items, self.n_items, "item")
-        pairs = [self.scorer(self.user_vectors[[u]], self.item_vectors[[i]])[0, 0] for u, i in zip(people, things, strict=True)]
-        return np.asarray(pairs, dtype=np.float32)
+        blocks = even_blocks(len(people), PAIRS_PER_BLOCK)
+        found = [self.scorer.pairs(self.user_vectors[people[at]], self.item_vectors[things[at]]) for at in blocks]
+        scores = np.concatenate([np.zeros(0, np.float32), *found])
+        return np.asarray(expit(scores), np.float32) if self.likelihood else scores
 
     def recommend(
         self,
@@ -102,7 +117,10 @@ class PairModel(Model):
             allowed = None if candidates is None else checked_rows(candidates, self.n_items, "item")
             return ranked_in_blocks(lambda at: self.scores(queries[at]), len(queries), k, exclude, allowed, runtime)
         n_drawn = max(k, self.n_candidates)
-        drawn = self.vectors.recommend(queries, n_drawn, exclude=exclude, candidates=candidates, runtime=runtime)
+        first = slice(None, self.n_drawing)
+        narrow = replace(self.vectors, item_vectors=np.ascontiguousarray(self.item_vectors[:, first]))
+        asked = np.ascontiguousarray(queries[:, first])
+        drawn = narrow.recommend(asked, n_drawn, exclude=exclude, candidates=candidates, runtime=runtime)
         return _rescored(self.scorer, queries, self.item_vectors, drawn.rows, k)
 
     def audience(
@@ -129,13 +147,19 @@ class PairModel(Model):
         """See `Model.state`."""
         base = self.vectors.state()
         network = {f"scorer.{name}": array for name, array in self.scorer.arrays().items()}
-        return State({**base.arrays, **network}, {**base.meta, "kind": "pair", "n_candidates": self.n_candidates})
+        more: dict[str, Json] = {
+            "kind": "pair",
+            "n_candidates": self.n_candidates,
+            "n_drawing": self.n_drawing,
+            "likelihood": self.likelihood,
+        }
+        return State({**base.arrays, **network}, {**base.meta, **more})
 
     @staticmethod
     def restored(method: Any, state: State, fold_in: FoldIn, scorer: PairScorer) -> "PairModel":
         """Build the model of `state` again; the method supplies its fold-in and its network."""
-        n: Any = state.meta["n_candidates"]
-        return PairModel(vectors=DotModel.restored(method, state, fold_in), scorer=scorer, n_candidates=n)
+        kept: Any = {name: state.meta[name] for name in ("n_candidates", "n_drawing", "likelihood")}
+        return PairModel(vectors=DotModel.restored(method, state, fold_in), scorer=scorer, **kept)
 
 
 def _rescored(scorer: PairScorer, queries: F32, items: F32, drawn: Array, k: int) -> Ranked:

@@ -4,9 +4,9 @@ A method gives a network, the batches of an epoch and the loss of a batch; every
 of a checkpoint holds the network, the optimizer and the random numbers, so that a fit that was killed goes on to the same bits.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,17 @@ from recvec.errors import DivergedError
 from recvec.types import F32, Array
 
 Batch = TypeVar("Batch")
+Dealt_co = TypeVar("Dealt_co", covariant=True)
+
+
+class Batches(Protocol[Dealt_co]):
+    """The batches of one epoch: how many, and each in turn."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Dealt_co]: ...
+
+
 WORSE = 10.0  # an epoch whose loss is so many times that of the first has diverged, though its numbers are finite
 
 
@@ -61,7 +72,7 @@ class Plan:
 
 def train(
     network: nn.Module,
-    batches: Callable[[], Collection[Batch]],
+    batches: Callable[[], Batches[Batch]],
     loss: Callable[[Batch], Tensor],
     plan: Plan,
     training: Training,
@@ -70,6 +81,7 @@ def train(
     vectors: Callable[[], tuple[F32, F32]],
     keep: Mapping[str, Array] | None = None,
     stop: Callable[[int], bool] | None = None,
+    after: int = 0,
 ) -> tuple[str, ...]:
     """Train the network in place.
 
@@ -93,6 +105,8 @@ def train(
         What checkpoints hold beside.
     stop : callable, optional
         Called with the number of each finished epoch; training ends where it returns true.
+    after : int
+        Epochs of an earlier phase of the same fit, from which the numbers go on; the optimizer and the schedule begin anew.
 
     Returns
     -------
@@ -108,12 +122,13 @@ def train(
     done, arrays = training.restore()
     if done:
         walker.load(arrays)
-    good, number, first = walker.arrays(), done, training.curve[0]["loss"] if done else float("nan")
-    for number in range(done + 1, plan.epochs + 1):
-        mean = walker.epoch(batches(), loss, number)
-        first = mean if number == 1 else first
+    done, last = max(done, after), after + plan.epochs
+    good, number, first = walker.arrays(), done, training.curve[after]["loss"] if done > after else float("nan")
+    for number in range(done + 1, last + 1):
+        mean = walker.epoch(batches(), loss, number - after)
+        first = mean if number == after + 1 else first
         if not walker.finite() or not np.isfinite(mean) or mean > WORSE * max(first, 0.0) > 0:
-            return _diverged(name, plan, number, walker, good)
+            return _diverged(name, plan, (number, last), walker, good)
         good = walker.arrays()
         watched = training.monitor is not None or training.checkpoint is not None
         users, items = vectors() if watched else (_NOTHING, _NOTHING)
@@ -126,13 +141,14 @@ def train(
 _NOTHING = np.empty((0, 0), np.float32)
 
 
-def _diverged(name: str, plan: Plan, number: int, walker: "_Walker", good: Mapping[str, Array]) -> tuple[str, ...]:
+def _diverged(name: str, plan: Plan, where: tuple[int, int], walker: "_Walker", good: Mapping[str, Array]) -> tuple[str, ...]:
     """Go back to the end of the last good epoch, and say so."""
+    number, last = where
     advice = f"lower learning_rate (it is {plan.learning_rate:g})"
     if number == 1:
         raise DivergedError(f"{name} left the finite numbers in epoch 1; {advice}")
     walker.load(good)
-    return (f"{name} diverged in epoch {number} of {plan.epochs}: this is the model of epoch {number - 1}; {advice}",)
+    return (f"{name} diverged in epoch {number} of {last}: this is the model of epoch {number - 1}; {advice}",)
 
 
 class _Walker:
@@ -156,7 +172,7 @@ class _Walker:
         if parameters:
             self.optimizers.append(kind(parameters, lr=self.plan.learning_rate, **settings))
 
-    def epoch(self, batches: Collection[Batch], loss: Callable[[Batch], Tensor], number: int) -> float:
+    def epoch(self, batches: Batches[Batch], loss: Callable[[Batch], Tensor], number: int) -> float:
         """Take the steps of one epoch and return the mean loss."""
         n, total = len(batches), torch.zeros((), dtype=torch.float64)
         for at, batch in enumerate(batches):
