@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from recvec.models.als import ALS
     from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
+    from recvec.models.dmf import DMF
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
     from recvec.models.item_knn import ItemKNN
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from recvec.models.registry import method
     from recvec.models.rp3beta import RP3Beta
     from recvec.models.svd import SVD
+    from recvec.models.two_tower import TwoTower
     from recvec.models.warp import WARP
     from recvec.retrieval.recommender import Recommender
 
@@ -44,6 +46,7 @@ _WHERE = {
     "ALS": "recvec.models.als",
     "ALSExplicit": "recvec.models.als_explicit",
     "BPR": "recvec.models.bpr",
+    "DMF": "recvec.models.dmf",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
@@ -58,6 +61,7 @@ _WHERE = {
     "Runtime": "recvec.contract",
     "SVD": "recvec.models.svd",
     "Split": "recvec.data.splits",
+    "TwoTower": "recvec.models.two_tower",
     "WARP": "recvec.models.warp",
     "cross_validate": "recvec.evaluation.protocol",
     "differences": "recvec.evaluation.differences",
@@ -77,6 +81,7 @@ _WHERE = {
 __all__ = [
     "ALS",
     "BPR",
+    "DMF",
     "EASE",
     "FM",
     "SVD",
@@ -93,6 +98,7 @@ __all__ = [
     "RecvecError",
     "Runtime",
     "Split",
+    "TwoTower",
     "cross_validate",
     "datasets",
     "differences",

@@ -17,6 +17,8 @@ _WHERE: dict[str, tuple[str, str]] = {
     "bpr": ("recvec.models.bpr", "BPR"),
     "warp": ("recvec.models.warp", "WARP"),
     "fm": ("recvec.models.fm", "FM"),
+    "dmf": ("recvec.models.dmf", "DMF"),
+    "two-tower": ("recvec.models.two_tower", "TwoTower"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),
