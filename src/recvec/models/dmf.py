@@ -56,16 +56,14 @@ class DMF(Method):
     temperature: float = param(0.1, "what cosines are divided by in the softmax", low=1e-3, high=100.0, search=(0.05, 0.3, "log"))
     n_sampled: int = param(4096, "items drawn for a step; catalogues of no more than that are whole in each", low=1, high=10_000_000)
     n_negatives: int = param(7, "weight of what was not met for each pair, in the cross-entropy", low=1, high=1000, search=(1, 20))
-    dropout: float = param(
-        0.3, "share of the pairs that is left out of rows while they are asked about", low=0.0, high=0.9, search=(0.0, 0.7)
-    )
+    dropout: float = param(0.3, "share of the pairs that is asked about without being read", low=0.0, high=0.9, search=(0.0, 0.7))
     cold: float = param(0.0, "share of users and items that are learned from without their row", low=0.0, high=1.0, search=(0.0, 0.5))
     use_attributes: bool = param(True, "whether attributes of users and items enter beside the rows")
     epochs: int = param(20, "passes over the users; the most of them with patience", low=1, high=100_000, search=(5, 100, "log"))
     patience: int = param(0, "epochs without a better order of held-out items, until it stops; all are learned from then; 0: never", low=0)
     batch_size: int = param(
         256,
-        "users of a step, with all their pairs, at most: an epoch has 16 steps or more",
+        "users of a step, at most: an epoch has 16 steps or more",
         low=1,
         high=1_000_000,
         search=(64, 1024, "log"),

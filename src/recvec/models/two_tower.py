@@ -56,16 +56,14 @@ class TwoTower(Method):
     temperature: float = param(0.1, "what products are divided by in the softmax", low=1e-3, high=100.0, search=(0.05, 1.0, "log"))
     item_bias: bool = param(True, "whether an item has a bias, which begins at the logarithm of its popularity")
     n_sampled: int = param(4096, "items drawn for a step; catalogues of no more than that are whole in each", low=1, high=10_000_000)
-    dropout: float = param(
-        0.3, "share of the pairs that is left out of rows while they are asked about", low=0.0, high=0.9, search=(0.0, 0.7)
-    )
+    dropout: float = param(0.3, "share of the pairs that is asked about without being read", low=0.0, high=0.9, search=(0.0, 0.7))
     cold: float = param(0.1, "share of users and items that are learned from without id and history", low=0.0, high=1.0, search=(0.0, 1.0))
     reg: float = param(0.0, "weight of the mean squared length of the vectors, for dot", low=0.0, high=1e6, search=(1e-4, 1.0, "log"))
     epochs: int = param(20, "passes over the users; the most of them with patience", low=1, high=100_000, search=(5, 100, "log"))
     patience: int = param(0, "epochs without a better order of held-out items, until it stops; all are learned from then; 0: never", low=0)
     batch_size: int = param(
         256,
-        "users of a step, with all their pairs, at most: an epoch has 16 steps or more",
+        "users of a step, at most: an epoch has 16 steps or more",
         low=1,
         high=1_000_000,
         search=(64, 1024, "log"),
