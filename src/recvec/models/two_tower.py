@@ -68,7 +68,7 @@ class TwoTower(Method):
         high=1_000_000,
         search=(64, 1024, "log"),
     )
-    learning_rate: float = param(3e-3, "of Adam, falling linearly to 0", low=1e-9, high=10.0, search=(1e-4, 1e-2, "log"))
+    learning_rate: float = param(5e-3, "of Adam, falling linearly to 0", low=1e-9, high=10.0, search=(1e-4, 1e-2, "log"))
 
     def _fit(self, dataset: Dataset, training: Training) -> DotModel:
         """Learn both towers, and run everyone through them."""
