@@ -17,7 +17,7 @@ differences over users (`recvec.differences`) on the mean of the seeds' lists fi
 - ``neumf``: `dmf` against `neumf` on the ``deepcf-*`` sets with given negatives, each with the settings of its file
   ``accuracy/<data>/<method>.toml``, HR@10 and NDCG@10; run it where both files are there.
 
-Settings: those that did best on validation parts (``benchmarks/tuning/towers.py``), for each fold on its own training part.
+Settings: those that did best on validation parts (``benchmarks/tuning/towers_search.py``), for each fold on its own training part.
 Result: ``results/towers.json``, one entry for each name.
 """
 
@@ -36,7 +36,7 @@ sys.path.insert(0, str(HERE.parent / "tuning"))
 
 from fm_ranking import by_scores, ridge  # noqa: E402  of this folder
 from run import commit  # noqa: E402  of this folder
-from towers import best_of  # noqa: E402  of the folder of searches
+from towers_search import best_of  # noqa: E402  of the folder of searches
 from towers_data import DATA, METHODS, SHOWN, outer  # noqa: E402  of this folder
 
 import recvec as rv  # noqa: E402

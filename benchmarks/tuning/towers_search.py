@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/tuning/towers.py NAME --grid JSON [--folds 0,1]
+    python benchmarks/tuning/towers_search.py NAME --grid JSON [--folds 0,1]
 
 - a data set with given negatives (``ncf-movielens-1m``, ``deepcf-...``): of each of up to 3,000 users with two pairs or more one
   pair of the training part is held out at random and ranked among 99 drawn items that the user has not met; scores are HR@10 and
