@@ -17,7 +17,8 @@ differences over users (`recvec.differences`) on the mean of the seeds' lists fi
 - ``neumf``: `dmf` against `neumf` on the ``deepcf-*`` sets with given negatives, each with the settings of its file
   ``accuracy/<data>/<method>.toml``, HR@10 and NDCG@10; run it where both files are there.
 
-Settings: those that did best on validation parts (``benchmarks/tuning/towers_search.py``), for each fold on its own training part.
+Settings: those that did best on validation parts (``benchmarks/tuning/towers_search.py``), for each fold on its own training part;
+a fold for which nothing was tried has those of ``towers_data.py``, the first that were tried at all for ``new-items``.
 Result: ``results/towers.json``, one entry for each name.
 """
 
@@ -36,8 +37,8 @@ sys.path.insert(0, str(HERE.parent / "tuning"))
 
 from fm_ranking import by_scores, ridge  # noqa: E402  of this folder
 from run import commit  # noqa: E402  of this folder
-from towers_search import best_of  # noqa: E402  of the folder of searches
 from towers_data import DATA, METHODS, SHOWN, outer  # noqa: E402  of this folder
+from towers_search import best_of  # noqa: E402  of the folder of searches
 
 import recvec as rv  # noqa: E402
 from recvec.cli.output import environment  # noqa: E402

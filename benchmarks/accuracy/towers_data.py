@@ -15,12 +15,12 @@ DATA = Path(os.environ.get("RECVEC_DATA", HERE.parents[2] / "shared" / "data"))
 PEOPLE = ("gender", "age", "occupation")
 FILMS = ("genres", "actors", "director")
 SHOWN = ("recall_capped@20", "ndcg@20")
-METHODS: dict[str, Method] = {  # settings that the searches change
+METHODS: dict[str, Method] = {  # what the searches change, and what a fold has that was not searched
     "new-users": rv.TwoTower(
-        embedding_dim=32, n_layers=0, history="none", similarity="dot", temperature=1.0, cold=0.0, reg=0.03, epochs=10
+        embedding_dim=32, n_layers=0, history="none", similarity="dot", temperature=1.0, cold=0.0, reg=0.03, epochs=10, learning_rate=0.01
     ),
-    "new-items": rv.TwoTower(ids="none", cold=0.0),
-    "new-users-dmf": rv.DMF(),
+    "new-items": rv.TwoTower(embedding_dim=32, n_layers=0, ids="none", cold=0.0, epochs=10, learning_rate=0.01),
+    "new-users-dmf": rv.DMF(cold=0.3),
     "warm": rv.DMF(),
 }
 

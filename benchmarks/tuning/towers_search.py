@@ -79,9 +79,10 @@ def log_of(name: str) -> Path:
 
 
 def best_of(name: str, fold: int) -> dict[str, Any]:
-    """Return the changed settings with the best sum of both metrics on the validation part of a fold."""
-    lines = [line for line in json.loads(log_of(name).read_text())["lines"] if line["fold"] == fold]
-    chosen: dict[str, Any] = max(lines, key=lambda line: sum(line["scores"]))["settings"]
+    """Return the changed settings with the best sum of both metrics on the validation part of a fold; none where nothing was tried."""
+    lines = json.loads(log_of(name).read_text())["lines"] if log_of(name).exists() else []
+    mine = [line for line in lines if line["fold"] == fold]
+    chosen: dict[str, Any] = max(mine, key=lambda line: sum(line["scores"]))["settings"] if mine else {}
     return chosen
 
 

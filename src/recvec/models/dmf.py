@@ -18,8 +18,9 @@ softmax       ``-w log(exp(s / temperature) / sum_j exp(s_uj / temperature))``, 
               catalogue or a sample of it, corrected for how it was drawn (`models.towers_network`)
 ============= ====================================================================================================================
 
-A pair's own entry is part of the row and of the column that should predict it. ``dropout`` leaves a share of a step's pairs out of
-both. NOTE
+A pair's own entry is part of the row and of the column that should predict it. ``dropout`` leaves a share of the pairs of a step out
+of both, while the step is asked about all of them: on validation pairs of a quarter of MovieLens-1M's users this ranks better than
+reading everything, and than asking about what is left out alone (decision 0030).
 
 A step takes `batch_size` users with all their pairs; a tower computes each of its rows once. Cost of an epoch: 6 `hidden_width`
 operations for each pair of the users, and as many for each step and pair of its candidates; 6 operations for each user,
