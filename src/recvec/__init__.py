@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
     from recvec.models.conv_ncf import ConvNCF
+    from recvec.models.dmf import DMF
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
     from recvec.models.gmf import GMF
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from recvec.models.registry import method
     from recvec.models.rp3beta import RP3Beta
     from recvec.models.svd import SVD
+    from recvec.models.two_tower import TwoTower
     from recvec.models.warp import WARP
     from recvec.retrieval.graph_walk import GraphWalk
     from recvec.retrieval.recommender import Recommender
@@ -51,6 +53,7 @@ _WHERE = {
     "ALSExplicit": "recvec.models.als_explicit",
     "BPR": "recvec.models.bpr",
     "ConvNCF": "recvec.models.conv_ncf",
+    "DMF": "recvec.models.dmf",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
@@ -70,6 +73,7 @@ _WHERE = {
     "Runtime": "recvec.contract",
     "SVD": "recvec.models.svd",
     "Split": "recvec.data.splits",
+    "TwoTower": "recvec.models.two_tower",
     "WARP": "recvec.models.warp",
     "cross_validate": "recvec.evaluation.protocol",
     "differences": "recvec.evaluation.differences",
@@ -89,6 +93,7 @@ _WHERE = {
 __all__ = [
     "ALS",
     "BPR",
+    "DMF",
     "EASE",
     "FM",
     "GMF",
@@ -111,6 +116,7 @@ __all__ = [
     "RecvecError",
     "Runtime",
     "Split",
+    "TwoTower",
     "cross_validate",
     "datasets",
     "differences",

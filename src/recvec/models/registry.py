@@ -21,6 +21,8 @@ _WHERE: dict[str, tuple[str, str]] = {
     "mlp": ("recvec.models.mlp", "MLP"),
     "neumf": ("recvec.models.neumf", "NeuMF"),
     "conv-ncf": ("recvec.models.conv_ncf", "ConvNCF"),
+    "dmf": ("recvec.models.dmf", "DMF"),
+    "two-tower": ("recvec.models.two_tower", "TwoTower"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),
