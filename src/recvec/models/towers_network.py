@@ -327,7 +327,7 @@ def learned(
 
     notes = train(
         network,
-        lambda: Steps(recipe, problem, training.rng, executor, device),  # type: ignore[arg-type,return-value]
+        lambda: Steps(recipe, problem, training.rng, executor, device),
         network.loss,
         Plan(epochs=recipe.epochs, learning_rate=recipe.learning_rate, schedule="linear"),
         training,
