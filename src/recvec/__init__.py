@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from recvec.models.random import Random
     from recvec.models.registry import method
     from recvec.models.rp3beta import RP3Beta
+    from recvec.models.softmax_mf import SoftmaxMF
     from recvec.models.svd import SVD
     from recvec.models.warp import WARP
     from recvec.retrieval.recommender import Recommender
@@ -57,6 +58,7 @@ _WHERE = {
     "RecvecError": "recvec.errors",
     "Runtime": "recvec.contract",
     "SVD": "recvec.models.svd",
+    "SoftmaxMF": "recvec.models.softmax_mf",
     "Split": "recvec.data.splits",
     "WARP": "recvec.models.warp",
     "cross_validate": "recvec.evaluation.protocol",
@@ -92,6 +94,7 @@ __all__ = [
     "Recommender",
     "RecvecError",
     "Runtime",
+    "SoftmaxMF",
     "Split",
     "cross_validate",
     "datasets",

@@ -55,6 +55,8 @@ CASES = [
     Case(rv.BPR(embedding_dim=16, epochs=20), floor=0.388),
     Case(rv.BPR(embedding_dim=20, epochs=5, negatives="popularity", item_bias=False)),
     Case(rv.WARP(embedding_dim=16, epochs=10, max_draws=10), floor=0.359),
+    Case(rv.SoftmaxMF(embedding_dim=16, epochs=15), floor=0.3),
+    Case(rv.SoftmaxMF(embedding_dim=20, epochs=7, batches=3, n_negatives=100, list_length=10)),
     Case(rv.EASE(embedding_dim=16), floor=0.356),
     Case(rv.EASE(embedding_dim=16, n_neighbours=50), floor=0.327),
     Case(rv.RP3Beta(embedding_dim=16), floor=0.284),

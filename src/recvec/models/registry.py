@@ -16,6 +16,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "als-explicit": ("recvec.models.als_explicit", "ALSExplicit"),
     "bpr": ("recvec.models.bpr", "BPR"),
     "warp": ("recvec.models.warp", "WARP"),
+    "softmax-mf": ("recvec.models.softmax_mf", "SoftmaxMF"),
     "fm": ("recvec.models.fm", "FM"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
