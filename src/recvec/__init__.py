@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
     from recvec.models.item_knn import ItemKNN
+    from recvec.models.lightgcn import LightGCN
+    from recvec.models.ngcf import NGCF
     from recvec.models.popularity import Popularity
     from recvec.models.random import Random
     from recvec.models.registry import method
@@ -51,6 +53,8 @@ _WHERE = {
     "FM": "recvec.models.fm",
     "InputError": "recvec.errors",
     "ItemKNN": "recvec.models.item_knn",
+    "LightGCN": "recvec.models.lightgcn",
+    "NGCF": "recvec.models.ngcf",
     "Popularity": "recvec.models.popularity",
     "RP3Beta": "recvec.models.rp3beta",
     "Random": "recvec.models.random",
@@ -81,6 +85,7 @@ __all__ = [
     "BPR",
     "EASE",
     "FM",
+    "NGCF",
     "SVD",
     "WARP",
     "ALSExplicit",
@@ -88,6 +93,7 @@ __all__ = [
     "Evaluation",
     "InputError",
     "ItemKNN",
+    "LightGCN",
     "Popularity",
     "RP3Beta",
     "Random",

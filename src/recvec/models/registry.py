@@ -18,6 +18,8 @@ _WHERE: dict[str, tuple[str, str]] = {
     "warp": ("recvec.models.warp", "WARP"),
     "softmax-mf": ("recvec.models.softmax_mf", "SoftmaxMF"),
     "fm": ("recvec.models.fm", "FM"),
+    "lightgcn": ("recvec.models.lightgcn", "LightGCN"),
+    "ngcf": ("recvec.models.ngcf", "NGCF"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),

@@ -15,7 +15,7 @@ from recvec.errors import DivergedError, InputError
 from recvec.kernels.ascent import Table, at_vectors, directions
 from recvec.kernels.factorization import truncated_svd
 from recvec.kernels.graph import Graph, graph_of
-from recvec.kernels.softmax import Observed, scores_of_pairs, softmax_slopes
+from recvec.kernels.softmax import Observed, bpr_slopes, scores_of_pairs, softmax_slopes
 from recvec.kernels.topk import top_k
 from recvec.types import F32, I64, Array, Executor
 
@@ -44,6 +44,16 @@ class Softmax(Method):
     @abstractmethod
     def layers_within(self) -> int:
         """Layers of propagation in each step of learning."""
+
+    @property
+    def by_pairs(self) -> bool:
+        """Whether it learns by pairs of items, on products instead of cosines."""
+        return False
+
+    @property
+    def shrinkage(self) -> float:
+        """Regularization of what is learned by pairs."""
+        return 0.0
 
     def rate(self, step: int) -> float:
         """Return the length of a step, the first being 0: it rises, then falls to zero along a cosine."""
@@ -155,6 +165,8 @@ class Ascent:
         users, items = self.users.vectors, self.items.vectors
         if self.method.layers_within:
             users, items = self.graph.mean_of_layers(users, items, self.method.layers_within, executor)
+        if self.method.by_pairs:
+            return Here(users, items, users, items)
         return Here(users, items, directions(users, _ones(users), executor), directions(items, self.scales, executor))
 
     def in_rows(self, users: F32) -> F32:
@@ -171,12 +183,12 @@ class Ascent:
             self._weigh(here, executor)
         for b, (at, observed) in enumerate(zip(self.bounds, self.observed, strict=True)):
             rate = self.method.rate((number - 1) * len(self.bounds) + b)
-            drawn = _drawn(len(here.items), self.method.n_negatives, training.rng)
+            seed = int(training.rng.integers(1 << 62))
             if not observed.by_user.nnz:
                 continue
-            loss, of_users, of_items = softmax_slopes(here.unit_users[at], here.unit_items, drawn, observed, executor)
+            loss, of_users, of_items = self._slopes(here.unit_users[at], here.unit_items, observed, seed, executor)
             losses.append(loss)
-            if self.method.layers_within:
+            if self.method.layers_within or self.method.by_pairs:
                 here = self._spread_step(here, at, of_users, of_items, rate, executor)
                 continue
             part = self.users.part(at, number - 1)
@@ -184,16 +196,33 @@ class Ascent:
             self.items.ascend_directions(of_items, self.scales, here.unit_items, rate, executor)
         return float(np.mean(losses))
 
+    def _slopes(self, users: F32, items: F32, observed: Observed, seed: int, executor: Executor) -> tuple[float, F32, F32]:
+        """Return loss and slopes at what enters the loss."""
+        if self.method.by_pairs:
+            return bpr_slopes(users, items, observed, seed, executor)
+        drawn = _drawn(len(items), self.method.n_negatives, np.random.default_rng(seed))
+        return softmax_slopes(users, items, drawn, observed, executor)
+
     def _spread_step(self, here: Here, at: slice, of_users: F32, of_items: F32, rate: float, executor: Executor) -> Here:
         """Take a step of all vectors by slopes at the directions after the layers."""
         slopes = np.zeros_like(here.users)
         slopes[at] = of_users
-        at_vectors(here.users, _ones(slopes), slopes, executor)
-        at_vectors(here.items, self.scales, of_items, executor)
+        if not self.method.by_pairs:
+            at_vectors(here.users, _ones(slopes), slopes, executor)
+            at_vectors(here.items, self.scales, of_items, executor)
         before = self.graph.mean_of_layers(slopes, of_items, self.method.layers_within, executor)
+        self._shrink(at, *before)
         for table, slope in zip((self.users, self.items), before, strict=True):
             table.ascend(slope, rate, executor)
         return self.here(executor)
+
+    def _shrink(self, at: slice, of_users: F32, of_items: F32) -> None:
+        """Add the slopes of the regularization: each vector as often as it takes part in a pair, as positive or drawn."""
+        if self.method.by_pairs and self.method.shrinkage:
+            by_user, share = self.observed[self.bounds.index(at)].by_user, np.float32(self.method.shrinkage)
+            of_users[at] -= share * np.diff(by_user.indptr)[:, None].astype(np.float32) * self.users.vectors[at]
+            counts = (counts_of(by_user) + by_user.nnz / by_user.shape[1]).astype(np.float32)
+            of_items -= share * counts[:, None] * self.items.vectors
 
     def _weigh(self, here: Here, executor: Executor) -> None:
         """Weigh pairs by where the item stands to the user's list: ``sigma((cos - beta_u) / list_temperature)`` (SL@K)."""
@@ -251,7 +280,7 @@ def ascend(ascent: Ascent, training: Training) -> tuple[str, ...]:
         users, items = good  # nobody looks at them where nobody watches
         if training.monitor is not None or training.checkpoint is not None:
             here = ascent.here(executor)
-            users, items = ascent.in_rows(here.unit_users), here.unit_items * np.float32(method.temperature)
+            users, items = ascent.in_rows(here.unit_users), here.unit_items * np.float32(1 if method.by_pairs else method.temperature)
         training.end_epoch(number, users, items, arrays=ascent.arrays(), loss=loss)
     return ()
 

@@ -1,0 +1,174 @@
+"""The network of `ngcf` and its training; `models.ngcf` says what it does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recvec.contract import Training
+from recvec.data.dataset import Dataset
+from recvec.kernels.factorization import truncated_svd
+from recvec.kernels.graph import Graph, graph_of
+from recvec.kernels.negatives import draw_unmet
+from recvec.kernels.softmax import Observed
+from recvec.models.softmax import positives
+from recvec.nn.device import computing, generator
+from recvec.nn.graph import Edges, multiply
+from recvec.nn.layers import linear
+from recvec.nn.loop import Plan, train
+from recvec.nn.losses import bpr, shared_softmax
+from recvec.types import F32, I64
+
+if TYPE_CHECKING:
+    from recvec.models.ngcf import NGCF
+
+SLOPE = 0.2  # of LeakyReLU below 0
+SPREAD = 0.1  # deviation of the components of the first vectors
+WARM_UP = 5  # steps over which the learning rate rises
+
+
+class Learned(NamedTuple):
+    """What the network learned: vectors of all layers side by side, and what a forward pass for other people needs."""
+
+    users: F32
+    items: F32
+    layers: F32
+    transforms: F32
+    notes: tuple[str, ...]
+
+
+class Network(nn.Module):
+    """Vectors and transforms."""
+
+    def __init__(self, method: "NGCF", graph: Graph, edges: Edges, training: Training) -> None:
+        super().__init__()
+        rng, d = training.rng, method.embedding_dim
+        u, s, v = truncated_svd(graph.to_users, d, rng=rng, executor=training.runtime.executor)
+        start = np.concatenate([u, v]) * np.sqrt(s)
+        start = start * (SPREAD / max(float(start.std()), 1e-12)) + rng.standard_normal(start.shape) * (SPREAD / 100)
+        self.vectors = nn.Parameter(torch.from_numpy(start.astype(np.float32)))
+        self.sums = nn.ModuleList(linear(d, d, rng) for _ in range(method.n_layers))
+        self.products = nn.ModuleList(linear(d, d, rng, bias=False) for _ in range(method.n_layers))
+        with torch.no_grad():
+            for layer in self.sums:
+                layer.weight.add_(torch.eye(d))  # type: ignore[operator, union-attr]
+        self.edges, self.dropout = edges, method.dropout
+
+    def layers(self, keep: torch.Generator | None = None) -> list[Tensor]:
+        """Return E^(0), ..., E^(L), each (n_users + n_items, d); with a generator some numbers are left out."""
+        found = [self.vectors]
+        for sums, products in zip(self.sums, self.products, strict=True):
+            here = found[-1]
+            received = multiply(self.edges, here)
+            after = functional.leaky_relu(sums(here + received) + products(received * here), SLOPE)
+            if keep is not None and self.dropout:
+                kept = torch.rand(after.shape, generator=keep, device=after.device) >= self.dropout
+                after = after * kept / (1 - self.dropout)
+            found.append(after)
+        return found
+
+    def forward(self, keep: torch.Generator | None = None) -> Tensor:
+        """Return the vectors, shape (n_users + n_items, (L + 1) d)."""
+        first, *others = self.layers(keep)
+        return torch.cat([first, *(functional.normalize(layer, dim=1) for layer in others)], dim=1)
+
+
+class Batch(NamedTuple):
+    """Pairs of some users, and the items drawn for all of them."""
+
+    users: Tensor
+    edges: Edges
+    totals: Tensor
+    drawn: Tensor
+    observed: Observed
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Deals the batches of an epoch: those users whose rows are a batch's number apart."""
+
+    batches: list[tuple[Tensor, Edges, Tensor, Observed]]
+    n_items: int
+    n_negatives: int
+    rng: np.random.Generator
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for users, edges, totals, observed in self.batches:
+            drawn = self.rng.choice(self.n_items, min(self.n_negatives, self.n_items), replace=False, shuffle=False)
+            yield Batch(users, edges, totals, torch.from_numpy(np.sort(drawn)).to(users.device), observed)
+
+
+def learn(method: "NGCF", dataset: Dataset, training: Training) -> Learned:
+    """Train the network on a dataset."""
+    pairs = positives(method.name, dataset)
+    n_users, n_items = pairs.shape
+    executor = training.runtime.executor
+    with computing(training.runtime) as device:
+        graph = graph_of(pairs)
+        network = Network(method, graph, Edges.of_graph(graph, executor, device), training).to(device)
+        kept = []
+        for first in range(min(method.batches, n_users)):
+            rows: I64 = np.arange(first, n_users, method.batches)
+            observed = Observed.of(pairs[rows])
+            if observed.by_user.nnz:
+                totals = torch.from_numpy(observed.totals).to(device)
+                kept.append((torch.from_numpy(rows).to(device), Edges.of_pairs(observed, executor, device), totals, observed))
+        dealt = Batches(kept, n_items, method.n_negatives, training.rng)
+        loss = _by_pairs if method.loss == "bpr" else _by_softmax
+
+        def value(batch: Batch) -> Tensor:
+            keep = generator(training.rng, device) if method.dropout else None
+            return loss(method, network, network(keep), batch, training)
+
+        def vectors() -> tuple[F32, F32]:
+            with torch.no_grad():
+                whole = _numpy(network())
+            return np.ascontiguousarray(whole[:n_users]), np.ascontiguousarray(whole[n_users:])
+
+        plan = Plan(epochs=method.epochs, learning_rate=method.learning_rate, betas=(0.9, 0.99), schedule="cosine", warm_up=WARM_UP)
+        notes = train(network, lambda: dealt, value, plan, training, name=method.name, vectors=vectors)
+        with torch.no_grad():
+            layers = np.stack([_numpy(layer)[n_users:] for layer in network.layers()[:-1]])
+        return Learned(*vectors(), layers, _transforms(network), notes)
+
+
+def _by_softmax(method: "NGCF", network: Network, vectors: Tensor, batch: Batch, training: Training) -> Tensor:
+    """Return the softmax loss on cosines of all pairs of the batch."""
+    n_users = len(vectors) - batch.edges.n_columns
+    items = functional.normalize(vectors[n_users:], dim=1) / method.temperature
+    users = functional.normalize(vectors[batch.users], dim=1)
+    observed = (users * multiply(batch.edges, items)).sum(dim=1)
+    return shared_softmax(observed, users @ items[batch.drawn].T, batch.totals)
+
+
+def _by_pairs(method: "NGCF", network: Network, vectors: Tensor, batch: Batch, training: Training) -> Tensor:
+    """Return the loss of pairs of items on products, one item drawn for each pair, with the regularization of what takes part."""
+    n_users, pairs = len(vectors) - batch.edges.n_columns, batch.observed.by_user
+    rows = np.repeat(np.arange(pairs.shape[0], dtype=np.int32), np.diff(pairs.indptr))
+    met, seed = (pairs.indptr.astype(np.int64), pairs.indices.astype(np.int32)), int(training.rng.integers(1 << 62))
+    unmet = draw_unmet(met, rows, 1, pairs.shape[1], seed=seed, executor=training.runtime.executor)[:, 0]
+    who = batch.users[torch.from_numpy(rows.astype(np.int64)).to(vectors.device)]
+    met_rows, unmet_rows = (torch.from_numpy(side.astype(np.int64)).to(vectors.device) + n_users for side in (pairs.indices, unmet))
+    users = vectors[who]
+    value = bpr((users * vectors[met_rows]).sum(dim=1), (users * vectors[unmet_rows]).sum(dim=1)[:, None])
+    squares = sum(network.vectors[side].square().sum() for side in (who, met_rows, unmet_rows))
+    return value + method.reg * squares / (2 * len(rows))
+
+
+def _transforms(network: Network) -> F32:
+    """Return W_1, W_2 and b of each layer, one above the other, shape (L, 2 d + 1, d)."""
+    layers: Any = zip(network.sums, network.products, strict=True)
+    stacked = [np.concatenate([_numpy(a.weight).T, _numpy(b.weight).T, _numpy(a.bias)[None]]) for a, b in layers]
+    return np.stack(stacked)
+
+
+def _numpy(values: Tensor) -> F32:
+    found: F32 = values.detach().cpu().numpy()
+    return found
