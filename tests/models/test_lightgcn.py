@@ -13,9 +13,9 @@ from recvec.data.dataset import Dataset
 from recvec.errors import InputError
 
 METHODS = [
-    rv.LightGCN(embedding_dim=4, epochs=3),
-    rv.LightGCN(embedding_dim=5, epochs=3, n_layers=10, propagation="after"),
-    rv.LightGCN(embedding_dim=4, epochs=3, n_layers=3, loss="bpr", batches=2),
+    rv.LightGCN(embedding_dim=4, epochs=3, propagation="within"),
+    rv.LightGCN(embedding_dim=5, epochs=3, n_layers=10, propagation="after", item_penalty=0.0),
+    rv.LightGCN(embedding_dim=4, epochs=3, n_layers=3, loss="bpr", propagation="within", batches=2),
     rv.LightGCN(embedding_dim=4, epochs=3, loss="bpr", propagation="after"),
     rv.NGCF(embedding_dim=4, epochs=3, n_layers=2),
     rv.NGCF(embedding_dim=4, epochs=3, loss="bpr", dropout=0.1),
@@ -57,7 +57,9 @@ def test_without_positive_weights_it_is_refused(method: rv.LightGCN | rv.NGCF) -
 def test_layers_after_learning_are_those_of_dense_powers(sample: Dataset) -> None:
     """With no layers of its own, the model before is softmax-mf's: one more layer is a product with the dense adjacency."""
     n = sample.n_users
-    one, two = (rv.LightGCN(embedding_dim=8, epochs=2, propagation="after", n_layers=layers).fit(sample) for layers in (1, 2))
+    one, two = (
+        rv.LightGCN(embedding_dim=8, epochs=2, propagation="after", item_penalty=0.0, n_layers=layers).fit(sample) for layers in (1, 2)
+    )
     pairs = sample.matrix().toarray().astype(np.float64)
     s = pairs / np.sqrt(pairs.sum(axis=1, keepdims=True) * np.maximum(pairs.sum(axis=0, keepdims=True), 1))
     whole = np.block([[np.zeros((n, n)), s], [s.T, np.zeros((sample.n_items,) * 2)]])

@@ -52,7 +52,7 @@ def test_weights_by_the_end_of_the_list_have_no_slope() -> None:
     assert list_thresholds(scores, 99).tolist() == [min(row) for row in scores.tolist()]
     weights = list_weights(scores[:, 0], beta, 0.5)
     assert not weights.requires_grad
-    expected = [1 / (1 + math.exp(-(float(scores[u, 0]) - float(beta[u])) / 0.5)) for u in range(3)]
+    expected = [1 / (1 + math.exp(-(s - b) / 0.5)) for s, b in zip(scores[:, 0].tolist(), beta.tolist(), strict=True)]
     assert weights.tolist() == pytest.approx(expected)
 
 

@@ -4,10 +4,13 @@ With the normalized adjacency A of the graph (`kernels.graph`) and x the learned
 
     z = (x + A x + ... + A^L x) / (L + 1),        s_ui = z_u . z_i
 
-z are the vectors of the model, as long as they come out: so popular items keep their advantage. ``propagation`` says when the layers
-are applied: ``within`` every step of learning, as published, or ``after`` it, once, to the directions that `softmax-mf` learns.
+``propagation`` says when the layers are applied: ``within`` every step of learning, as published, or ``after`` it, once, to the
+directions that `softmax-mf` learns, users of length 1 and items of length ``c_i = (n_i / typical n) ** item_power``. z are as long as
+they come out, so that popular items keep their advantage, but items are divided by ``(n_i / typical n) ** item_penalty``. With the
+penalty equal to the power, one layer after learning is an adjacency whose items give by ``d_i ** -(1/2 - power)`` and receive by
+``d_i ** -(1/2 + power)``.
 
-``loss=softmax`` is that of `softmax-mf`, on the cosines of z, by steps of Adam on all pairs of a batch of users, from singular vectors:
+``loss=softmax`` is that of `softmax-mf`, on the directions of z, by steps of Adam on all pairs of a batch of users, from singular vectors:
 one propagation and its adjoint, which is the same propagation, serve the whole batch. ``loss=bpr`` is the published one::
 
     sum over (u, i) observed, j not met, of  log(1 + exp(s_uj - s_ui))  +  reg (|x_u|^2 + |x_i|^2 + |x_j|^2) / 2
@@ -36,7 +39,7 @@ from recvec.contract import DotModel, FoldIn, LinearFoldIn, State, Training, no_
 from recvec.contract.fold_in import Parts
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
-from recvec.models.softmax import Ascent, Softmax, ascend, positives
+from recvec.models.softmax import Ascent, Softmax, ascend, counts_of, popularity, positives, typical_count
 from recvec.types import F32, Array
 
 
@@ -50,13 +53,14 @@ class LightGCN(Softmax):
 
     embedding_dim: int = param(64, "length of the vectors", low=1, high=2048, search=(16, 512, "log"))
     n_layers: int = param(1, "layers of propagation", low=1, high=10, search=(1, 4))
-    propagation: str = param("within", "when layers are applied: within each step, or after learning", choices=("within", "after"))
+    propagation: str = param("after", "when layers are applied: within each step, or after learning", choices=("within", "after"))
     loss: str = param("softmax", "softmax on cosines, or pairs of items on products", choices=("softmax", "bpr"))
     epochs: int = param(80, "passes over the interactions", low=1, high=10_000, search=(20, 400, "log"))
     batches: int = param(1, "steps of an epoch, each over so many-th part of the users", low=1, high=10_000, search=(1, 16, "log"))
-    learning_rate: float = param(0.04, "size of the first steps; it falls to zero", low=1e-8, high=1e3, search=(0.005, 0.1, "log"))
-    temperature: float = param(0.12, "by what cosines are divided", low=1e-3, high=100.0, search=(0.05, 0.3, "log"))
-    item_power: float = param(0.0, "exponent of the counts in the lengths of items", low=0.0, high=2.0, search=(0.0, 0.3))
+    learning_rate: float = param(0.06, "size of the first steps; it falls to zero", low=1e-8, high=1e3, search=(0.005, 0.1, "log"))
+    temperature: float = param(0.16, "by what cosines are divided", low=1e-3, high=100.0, search=(0.05, 0.3, "log"))
+    item_power: float = param(0.1, "exponent of the counts in the lengths of items", low=0.0, high=2.0, search=(0.0, 0.3))
+    item_penalty: float = param(0.1, "exponent of the counts by which propagated items are divided", low=0.0, high=2.0, search=(0.0, 0.3))
     n_negatives: int = param(1024, "items drawn for all users of a step", low=1, high=1_000_000, search=(256, 4096, "log"))
     list_length: int = param(0, "K of the lists that pairs are weighed by; 0: pairs weigh alike", low=0, high=10_000)
     list_temperature: float = param(1.0, "how soft the end of such a list is", low=1e-3, high=100.0, search=(0.3, 3.0, "log"))
@@ -88,6 +92,7 @@ class LightGCN(Softmax):
             users, items = here.unit_users, here.unit_items * np.float32(1 if self.by_pairs else self.temperature)
         lower = ascent.graph.mean_of_layers(users, items, self.n_layers - 1, executor)[1]
         users, items = ascent.graph.mean_of_layers(users, items, self.n_layers, executor)
+        items /= popularity(counts_of(pairs), typical_count(pairs), self.item_penalty)[:, None]
         users = ascent.in_rows(users)
         users[np.diff(pairs.indptr) == 0] = 0
         degrees = np.asarray(dataset.matrix().sum(axis=0), np.float32)  # in the units of the table, as those of a history will be

@@ -1,10 +1,9 @@
 """The network of `ngcf` and its training; `models.ngcf` says what it does."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,7 +20,7 @@ from recvec.nn.graph import Edges, multiply
 from recvec.nn.layers import linear
 from recvec.nn.loop import Plan, train
 from recvec.nn.losses import bpr, shared_softmax
-from recvec.types import F32, I64
+from recvec.types import F32, I64, Executor
 
 if TYPE_CHECKING:
     from recvec.models.ngcf import NGCF
@@ -55,12 +54,12 @@ class Network(nn.Module):
         self.products = nn.ModuleList(linear(d, d, rng, bias=False) for _ in range(method.n_layers))
         with torch.no_grad():
             for layer in self.sums:
-                layer.weight.add_(torch.eye(d))  # type: ignore[operator, union-attr]
+                layer.weight.add_(torch.eye(d))  # type: ignore[operator]
         self.edges, self.dropout = edges, method.dropout
 
     def layers(self, keep: torch.Generator | None = None) -> list[Tensor]:
         """Return E^(0), ..., E^(L), each (n_users + n_items, d); with a generator some numbers are left out."""
-        found = [self.vectors]
+        found: list[Tensor] = [self.vectors]
         for sums, products in zip(self.sums, self.products, strict=True):
             here = found[-1]
             received = multiply(self.edges, here)
@@ -87,24 +86,6 @@ class Batch(NamedTuple):
     observed: Observed
 
 
-@dataclass(frozen=True, eq=False)
-class Batches:
-    """Deals the batches of an epoch: those users whose rows are a batch's number apart."""
-
-    batches: list[tuple[Tensor, Edges, Tensor, Observed]]
-    n_items: int
-    n_negatives: int
-    rng: np.random.Generator
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for users, edges, totals, observed in self.batches:
-            drawn = self.rng.choice(self.n_items, min(self.n_negatives, self.n_items), replace=False, shuffle=False)
-            yield Batch(users, edges, totals, torch.from_numpy(np.sort(drawn)).to(users.device), observed)
-
-
 def learn(method: "NGCF", dataset: Dataset, training: Training) -> Learned:
     """Train the network on a dataset."""
     pairs = positives(method.name, dataset)
@@ -113,14 +94,15 @@ def learn(method: "NGCF", dataset: Dataset, training: Training) -> Learned:
     with computing(training.runtime) as device:
         graph = graph_of(pairs)
         network = Network(method, graph, Edges.of_graph(graph, executor, device), training).to(device)
-        kept = []
-        for first in range(min(method.batches, n_users)):
-            rows: I64 = np.arange(first, n_users, method.batches)
-            observed = Observed.of(pairs[rows])
-            if observed.by_user.nnz:
-                totals = torch.from_numpy(observed.totals).to(device)
-                kept.append((torch.from_numpy(rows).to(device), Edges.of_pairs(observed, executor, device), totals, observed))
-        dealt = Batches(kept, n_items, method.n_negatives, training.rng)
+        kept = [_whole(pairs[rows], rows, executor, device) for rows in _interleaved(n_users, method.batches)]
+
+        def batches() -> list[Batch]:
+            return [
+                batch._replace(drawn=_drawn(n_items, method.n_negatives, training.rng, device))
+                for batch in kept
+                if batch.observed.by_user.nnz
+            ]
+
         loss = _by_pairs if method.loss == "bpr" else _by_softmax
 
         def value(batch: Batch) -> Tensor:
@@ -133,19 +115,37 @@ def learn(method: "NGCF", dataset: Dataset, training: Training) -> Learned:
             return np.ascontiguousarray(whole[:n_users]), np.ascontiguousarray(whole[n_users:])
 
         plan = Plan(epochs=method.epochs, learning_rate=method.learning_rate, betas=(0.9, 0.99), schedule="cosine", warm_up=WARM_UP)
-        notes = train(network, lambda: dealt, value, plan, training, name=method.name, vectors=vectors)
+        notes = train(network, batches, value, plan, training, name=method.name, vectors=vectors)
         with torch.no_grad():
             layers = np.stack([_numpy(layer)[n_users:] for layer in network.layers()[:-1]])
         return Learned(*vectors(), layers, _transforms(network), notes)
+
+
+def _interleaved(n_users: int, batches: int) -> list[I64]:
+    """Return the rows of each batch: users a batch's number apart."""
+    return [np.arange(first, n_users, batches) for first in range(min(batches, n_users))]
+
+
+def _whole(pairs: sp.csr_array, rows: I64, executor: Executor, device: torch.device) -> Batch:
+    """Return a batch before items are drawn."""
+    observed = Observed.of(sp.csr_array(pairs))
+    users, totals = torch.from_numpy(rows).to(device), torch.from_numpy(observed.totals).to(device)
+    return Batch(users, Edges.of_pairs(observed, executor, device), totals, users[:0], observed)
+
+
+def _drawn(n_items: int, n: int, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Return n distinct items, ascending; all where there are no more."""
+    rows = np.arange(n_items) if n >= n_items else np.sort(rng.choice(n_items, n, replace=False, shuffle=False))
+    return torch.from_numpy(rows).to(device)
 
 
 def _by_softmax(method: "NGCF", network: Network, vectors: Tensor, batch: Batch, training: Training) -> Tensor:
     """Return the softmax loss on cosines of all pairs of the batch."""
     n_users = len(vectors) - batch.edges.n_columns
     items = functional.normalize(vectors[n_users:], dim=1) / method.temperature
-    users = functional.normalize(vectors[batch.users], dim=1)
+    users = functional.normalize(vectors.index_select(0, batch.users), dim=1)
     observed = (users * multiply(batch.edges, items)).sum(dim=1)
-    return shared_softmax(observed, users @ items[batch.drawn].T, batch.totals)
+    return shared_softmax(observed, users @ items.index_select(0, batch.drawn).T, batch.totals)
 
 
 def _by_pairs(method: "NGCF", network: Network, vectors: Tensor, batch: Batch, training: Training) -> Tensor:
@@ -156,9 +156,9 @@ def _by_pairs(method: "NGCF", network: Network, vectors: Tensor, batch: Batch, t
     unmet = draw_unmet(met, rows, 1, pairs.shape[1], seed=seed, executor=training.runtime.executor)[:, 0]
     who = batch.users[torch.from_numpy(rows.astype(np.int64)).to(vectors.device)]
     met_rows, unmet_rows = (torch.from_numpy(side.astype(np.int64)).to(vectors.device) + n_users for side in (pairs.indices, unmet))
-    users = vectors[who]
-    value = bpr((users * vectors[met_rows]).sum(dim=1), (users * vectors[unmet_rows]).sum(dim=1)[:, None])
-    squares = sum(network.vectors[side].square().sum() for side in (who, met_rows, unmet_rows))
+    users, met_items, unmet_items = (vectors.index_select(0, side) for side in (who, met_rows, unmet_rows))
+    value = bpr((users * met_items).sum(dim=1), (users * unmet_items).sum(dim=1)[:, None])
+    squares = sum(network.vectors.index_select(0, side).square().sum() for side in (who, met_rows, unmet_rows))
     return value + method.reg * squares / (2 * len(rows))
 
 
