@@ -91,7 +91,9 @@ def test_ngcf_is_the_paper_s_layer(sample: Dataset) -> None:
     out = (received + received) @ w[:6] + (received * received) @ w[6:12] + w[12]
     out = np.where(out > 0, out, 0.2 * out)
     found = model.queries(histories=history)[0]
-    np.testing.assert_allclose(found, np.concatenate([received, out / np.linalg.norm(out)]), rtol=1e-3, atol=1e-5)
+    expected = np.concatenate([received, out / np.linalg.norm(out)])
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(model.user_vectors, axis=1), 1, rtol=1e-4)
 
 
 def test_recommending_needs_no_torch(sample: Dataset, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ With S the normalized adjacency of users and items (`kernels.graph`), E^(0) the 
 so a user has L + 1 parts of length d, and the score is the inner product of all of them. Parts of the layers have unit length, as in the
 authors' code. Dropout of messages (`dropout`) leaves out numbers of E^(l+1), while learning alone.
 
-The loss is the softmax of `softmax-mf`, on the cosine of the whole vectors (``loss=softmax``), on all pairs of a batch of users at once;
-or the published one by pairs of items on products, with `reg` (``loss=bpr``). Vectors start from singular vectors, transforms W_1 at the
+The loss is the softmax of `softmax-mf` (``loss=softmax``), on all pairs of a batch of users at once: whole vectors have unit length,
+those of items ``(n_i / typical n) ** item_power``, in the loss and in the model. Or it is the published one by pairs of items on
+products, with `reg` (``loss=bpr``). Vectors start from singular vectors, transforms W_1 at the
 identity plus Glorot's draw, so that the first step begins at a propagation. Steps are Adam's.
 
 A person is folded in by one forward pass in numpy, whose E^(0) is what one propagation step gives from the items, ``sum_i S_ui e_i^(0)``;
@@ -54,6 +55,7 @@ class NGCF(Method):
     batches: int = param(1, "steps of an epoch, each over so many-th part of the users", low=1, high=10_000, search=(1, 16, "log"))
     learning_rate: float = param(0.02, "size of the first steps; it falls to zero", low=1e-8, high=1e3, search=(0.001, 0.1, "log"))
     temperature: float = param(0.12, "by what cosines are divided (softmax only)", low=1e-3, high=100.0, search=(0.05, 0.3, "log"))
+    item_power: float = param(0.1, "exponent of the counts in the lengths of items (softmax only)", low=0.0, high=2.0, search=(0.0, 0.3))
     n_negatives: int = param(1024, "items drawn for all users of a step", low=1, high=1_000_000, search=(256, 4096, "log"))
     dropout: float = param(0.0, "share of numbers left out of each layer while learning", low=0.0, high=0.9, search=(0.0, 0.3))
     reg: float = param(1e-5, "regularization (bpr only)", low=0.0, high=1e6, search=(1e-6, 1e-2, "log"))
@@ -66,7 +68,7 @@ class NGCF(Method):
         learned.users[dataset.histories().lengths == 0] = 0
         degrees = np.asarray(dataset.matrix().sum(axis=0), np.float32)  # in the units of the table, as those of a history will be
         roots = np.where(degrees > 0, np.where(degrees > 0, degrees, 1) ** -0.5, 0).astype(np.float32)
-        fold_in = NGCFFoldIn(self.name, learned.layers, roots, learned.transforms)
+        fold_in = NGCFFoldIn(self.name, learned.layers, roots, learned.transforms, self.loss == "softmax")
         return DotModel(
             method=self,
             user_vectors=learned.users,
@@ -79,7 +81,7 @@ class NGCF(Method):
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
         layers, roots, transforms = (state.arrays[f"fold_in.{name}"] for name in ("layers", "roots", "transforms"))
-        return DotModel.restored(self, state, NGCFFoldIn(self.name, layers, roots, transforms))
+        return DotModel.restored(self, state, NGCFFoldIn(self.name, layers, roots, transforms, self.loss == "softmax"))
 
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
         """Layers there and back, the products with the negatives, and the steps of all vectors."""
@@ -106,12 +108,15 @@ class NGCFFoldIn(FoldIn):
         ``d_i ** -1/2``, 0 without interactions.
     transforms : F32, shape (L, 2 d + 1, d)
         W_1, W_2 and b of each layer, one above the other.
+    to_unit : bool
+        Whether whole vectors have unit length.
     """
 
     name: str
     layers: F32
     roots: F32
     transforms: F32
+    to_unit: bool
 
     def queries(self, histories: Histories | None, features: pl.DataFrame | None) -> F32:
         """Return the vectors, shape (B, (L + 1) d)."""
@@ -127,11 +132,10 @@ class NGCFFoldIn(FoldIn):
                 parts.append(x)
             x = (x + received) @ transform[:d] + (received * x) @ transform[d : 2 * d] + transform[2 * d]
             x = np.maximum(x, np.float32(SLOPE) * x)
-            length = np.sqrt(np.einsum("bd,bd->b", x, x))[:, None]
-            parts.append(x / np.where(length > 0, length, np.float32(1)))
+            parts.append(_unit(x))
         vectors: F32 = np.concatenate(parts, axis=1)
         vectors[totals <= 0] = 0
-        return vectors
+        return _unit(vectors) if self.to_unit else vectors
 
     def item_queries(self, features: pl.DataFrame) -> F32:
         """See `FoldIn.item_queries`."""
@@ -146,3 +150,9 @@ class NGCFFoldIn(FoldIn):
     def arrays(self) -> Mapping[str, Array]:
         """See `FoldIn.arrays`."""
         return {"layers": self.layers, "roots": self.roots, "transforms": self.transforms}
+
+
+def _unit(rows: F32) -> F32:
+    """Return rows of length 1, zero for zero, shape (b, d)."""
+    lengths: F32 = np.sqrt(np.einsum("bd,bd->b", rows, rows))[:, None]
+    return rows / np.where(lengths > 0, lengths, np.float32(1))

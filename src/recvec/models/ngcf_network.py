@@ -14,7 +14,7 @@ from recvec.kernels.factorization import truncated_svd
 from recvec.kernels.graph import Graph, graph_of
 from recvec.kernels.negatives import draw_unmet
 from recvec.kernels.softmax import Observed
-from recvec.models.softmax import positives
+from recvec.models.softmax import counts_of, popularity, positives, typical_count
 from recvec.nn.device import computing, generator
 from recvec.nn.graph import Edges, multiply
 from recvec.nn.layers import linear
@@ -56,6 +56,7 @@ class Network(nn.Module):
             for layer in self.sums:
                 layer.weight.add_(torch.eye(d))  # type: ignore[operator]
         self.edges, self.dropout = edges, method.dropout
+        self.lengths: Tensor | None = None  # of whole vectors; None: as they come out
 
     def layers(self, keep: torch.Generator | None = None) -> list[Tensor]:
         """Return E^(0), ..., E^(L), each (n_users + n_items, d); with a generator some numbers are left out."""
@@ -73,7 +74,8 @@ class Network(nn.Module):
     def forward(self, keep: torch.Generator | None = None) -> Tensor:
         """Return the vectors, shape (n_users + n_items, (L + 1) d)."""
         first, *others = self.layers(keep)
-        return torch.cat([first, *(functional.normalize(layer, dim=1) for layer in others)], dim=1)
+        whole = torch.cat([first, *(functional.normalize(layer, dim=1) for layer in others)], dim=1)
+        return whole if self.lengths is None else functional.normalize(whole, dim=1) * self.lengths
 
 
 class Batch(NamedTuple):
@@ -94,6 +96,10 @@ def learn(method: "NGCF", dataset: Dataset, training: Training) -> Learned:
     with computing(training.runtime) as device:
         graph = graph_of(pairs)
         network = Network(method, graph, Edges.of_graph(graph, executor, device), training).to(device)
+        if method.loss == "softmax":
+            lengths = np.ones((n_users + n_items, 1), np.float32)
+            lengths[n_users:, 0] = popularity(counts_of(pairs), typical_count(pairs), method.item_power)
+            network.lengths = torch.from_numpy(lengths).to(device)
         kept = [_whole(pairs[rows], rows, executor, device) for rows in _interleaved(n_users, method.batches)]
 
         def batches() -> list[Batch]:
@@ -142,8 +148,7 @@ def _drawn(n_items: int, n: int, rng: np.random.Generator, device: torch.device)
 def _by_softmax(method: "NGCF", network: Network, vectors: Tensor, batch: Batch, training: Training) -> Tensor:
     """Return the softmax loss on cosines of all pairs of the batch."""
     n_users = len(vectors) - batch.edges.n_columns
-    items = functional.normalize(vectors[n_users:], dim=1) / method.temperature
-    users = functional.normalize(vectors.index_select(0, batch.users), dim=1)
+    items, users = vectors[n_users:] / method.temperature, vectors.index_select(0, batch.users)
     observed = (users * multiply(batch.edges, items)).sum(dim=1)
     return shared_softmax(observed, users @ items.index_select(0, batch.drawn).T, batch.totals)
 
