@@ -13,7 +13,7 @@ from recvec.contract import State
 from recvec.data.dataset import Dataset
 from recvec.errors import ArtifactError, InputError
 
-TINY = rv.SoftmaxMF(embedding_dim=4, epochs=4, batches=2)
+TINY = rv.SoftmaxMF(embedding_dim=4, epochs=4, batches=2, learning_rate=0.05)
 
 
 def table(pairs: list[tuple[int, int]], **columns: list[float]) -> Dataset:
@@ -47,7 +47,7 @@ def test_users_have_unit_length_and_items_that_of_their_popularity(sample: Datas
 
 
 def test_the_loss_falls(sample: Dataset) -> None:
-    model = rv.SoftmaxMF(embedding_dim=8, epochs=15).fit(sample)
+    model = rv.SoftmaxMF(embedding_dim=8, epochs=15, learning_rate=0.06).fit(sample)
     assert model.curve[-1]["loss"] < model.curve[0]["loss"] - 0.1
 
 

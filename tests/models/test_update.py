@@ -26,7 +26,7 @@ METHODS = [
     rv.BPR(embedding_dim=16, epochs=20),
     rv.BPR(embedding_dim=12, epochs=8, negatives="uniform", item_bias=False),
     rv.WARP(embedding_dim=16, epochs=10, max_draws=10),
-    rv.SoftmaxMF(embedding_dim=16, epochs=10),
+    rv.SoftmaxMF(embedding_dim=16, epochs=20, learning_rate=0.06),
 ]
 
 
