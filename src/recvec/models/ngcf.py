@@ -155,4 +155,4 @@ class NGCFFoldIn(FoldIn):
 def _unit(rows: F32) -> F32:
     """Return rows of length 1, zero for zero, shape (b, d)."""
     lengths: F32 = np.sqrt(np.einsum("bd,bd->b", rows, rows))[:, None]
-    return rows / np.where(lengths > 0, lengths, np.float32(1))
+    return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
