@@ -56,7 +56,7 @@ class SoftmaxMF(Softmax):
     epochs: int = param(120, "passes over the interactions", low=1, high=10_000, search=(20, 400, "log"))
     batches: int = param(1, "steps of an epoch, each over so many-th part of the users", low=1, high=10_000, search=(1, 16, "log"))
     learning_rate: float = param(0.02, "size of the first steps; it falls to zero", low=1e-8, high=1e3, search=(0.005, 0.1, "log"))
-    temperature: float = param(0.15, "by what cosines are divided", low=1e-3, high=100.0, search=(0.05, 0.3, "log"))
+    temperature: float = param(0.12, "by what cosines are divided", low=1e-3, high=100.0, search=(0.05, 0.3, "log"))
     item_power: float = param(0.1, "exponent of the counts in the lengths of items", low=0.0, high=2.0, search=(0.0, 0.3))
     n_negatives: int = param(1024, "items drawn for all users of a step", low=1, high=1_000_000, search=(256, 4096, "log"))
     list_length: int = param(0, "K of the lists that pairs are weighed by; 0: pairs weigh alike", low=0, high=10_000)
