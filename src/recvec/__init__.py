@@ -34,12 +34,15 @@ if TYPE_CHECKING:
     from recvec.models.gmf import GMF
     from recvec.models.graph_filter import GraphFilter
     from recvec.models.item_knn import ItemKNN
+    from recvec.models.lightgcn import LightGCN
     from recvec.models.mlp import MLP
     from recvec.models.neumf import NeuMF
+    from recvec.models.ngcf import NGCF
     from recvec.models.popularity import Popularity
     from recvec.models.random import Random
     from recvec.models.registry import method
     from recvec.models.rp3beta import RP3Beta
+    from recvec.models.softmax_mf import SoftmaxMF
     from recvec.models.svd import SVD
     from recvec.models.two_tower import TwoTower
     from recvec.models.warp import WARP
@@ -65,6 +68,8 @@ _WHERE = {
     "ItemKNN": "recvec.models.item_knn",
     "MLP": "recvec.models.mlp",
     "NeuMF": "recvec.models.neumf",
+    "LightGCN": "recvec.models.lightgcn",
+    "NGCF": "recvec.models.ngcf",
     "Popularity": "recvec.models.popularity",
     "RP3Beta": "recvec.models.rp3beta",
     "Random": "recvec.models.random",
@@ -72,6 +77,7 @@ _WHERE = {
     "RecvecError": "recvec.errors",
     "Runtime": "recvec.contract",
     "SVD": "recvec.models.svd",
+    "SoftmaxMF": "recvec.models.softmax_mf",
     "Split": "recvec.data.splits",
     "TwoTower": "recvec.models.two_tower",
     "WARP": "recvec.models.warp",
@@ -98,6 +104,7 @@ __all__ = [
     "FM",
     "GMF",
     "MLP",
+    "NGCF",
     "SVD",
     "WARP",
     "ALSExplicit",
@@ -108,6 +115,7 @@ __all__ = [
     "GraphWalk",
     "InputError",
     "ItemKNN",
+    "LightGCN",
     "NeuMF",
     "Popularity",
     "RP3Beta",
@@ -115,6 +123,7 @@ __all__ = [
     "Recommender",
     "RecvecError",
     "Runtime",
+    "SoftmaxMF",
     "Split",
     "TwoTower",
     "cross_validate",

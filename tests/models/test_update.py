@@ -35,6 +35,7 @@ METHODS = [
         reg_negative=0.01,
     ),
     rv.WARP(embedding_dim=16, epochs=10, max_draws=10),
+    rv.SoftmaxMF(embedding_dim=16, epochs=20, learning_rate=0.06),
 ]
 
 
@@ -167,7 +168,9 @@ def test_without_the_new_rows_everyone_is_solved_again(method: Method, grown: Gr
 
 
 @pytest.mark.parametrize(
-    "learner", [m for m in METHODS if m.name in ("svd", "als", "bpr", "warp") and value(m) == "weight"], ids=lambda m: str(m)[:20]
+    "learner",
+    [m for m in METHODS if m.name in ("svd", "als", "bpr", "warp", "softmax-mf") and value(m) == "weight"],
+    ids=lambda m: str(m)[:20],
 )
 def test_new_users_and_items_are_found_as_after_a_fit(learner: Method, more: Grown, sample: Dataset) -> None:
     """Hide one row in ten of new users and of new items, and rank it: within 15 % of the fit, and far above none."""
