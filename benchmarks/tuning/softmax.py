@@ -66,14 +66,15 @@ def drawn(data: str) -> rv.Split:
     held = pl.int_range(pl.len()).over("user_id") < (pl.len().over("user_id") / SHARE).round()
     whole = rv.read(mixed)
     hidden = mixed.select(held.alias("held"))["held"].to_numpy()
-    parts = (whole.with_interactions(whole.interactions.take(part)) for part in (~hidden, hidden))
-    return rv.Split("given", 0, *parts)
+    train = whole.with_interactions(whole.interactions.take(~hidden))
+    return rv.Split(protocol="given", seed=0, train=train, test=whole.interactions.take(hidden))
 
 
 def score(model: Any, split: rv.Split) -> dict[str, float]:
     """Return recall@20 and ndcg@20 of some users."""
     users = np.random.default_rng(1).permutation(np.unique(split.test.users))[:4000]
-    part = rv.Split("given", 0, split.train, split.test.take(np.isin(split.test.users, users)))
+    asked = split.test.take(np.isin(split.test.users, users))
+    part = rv.Split(protocol="given", seed=0, train=split.train, test=asked)
     found = rv.evaluate(model, part, k=20).metrics
     return {name: round(found[name], 5) for name in ("recall@20", "ndcg@20")}
 
