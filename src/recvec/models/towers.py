@@ -296,7 +296,7 @@ class TowersFoldIn(FoldIn):
     def parts(self, history: Histories, vector: F32) -> Parts:
         """Refuse: what layers make of a history is no sum over it."""
         raise NotSupportedError(
-            f"{self.name} scores by networks, and their score has no parts that add up; use als, fm or an item-item method for reasons"
+            f"{self.name} scores by networks, and their score has no parts that add up; use a method such as als, fm or ease for reasons"
         )
 
     def arrays(self) -> Mapping[str, Array]:
