@@ -310,7 +310,8 @@ class Method(ABC):
         if self.saves_memory != "lower embedding_dim":
             return f"{self.saves_memory}, {fewer}"
         shorter = getattr(self, "embedding_dim", 0)
-        while shorter > 1:
+        least = next((p.metadata["low"] for p in hyperparameters.parameters(self) if p.name == "embedding_dim"), 1)
+        while shorter // 2 >= least:
             shorter //= 2
             changed: Any = {"embedding_dim": shorter}
             if replace(self, **changed).estimate(shape, runtime).memory <= limit:
