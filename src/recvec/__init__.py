@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from recvec.models.als import ALS
     from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
+    from recvec.models.content_tfidf import ContentTFIDF
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
     from recvec.models.item_knn import ItemKNN
@@ -44,6 +45,7 @@ _WHERE = {
     "ALS": "recvec.models.als",
     "ALSExplicit": "recvec.models.als_explicit",
     "BPR": "recvec.models.bpr",
+    "ContentTFIDF": "recvec.models.content_tfidf",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
@@ -82,6 +84,7 @@ __all__ = [
     "SVD",
     "WARP",
     "ALSExplicit",
+    "ContentTFIDF",
     "Dataset",
     "Evaluation",
     "InputError",

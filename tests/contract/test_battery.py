@@ -64,6 +64,8 @@ CASES = [
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", n_kept=3), learns_blocks=False, columns=24, overlap=0.3, watched=False),
     Case(rv.FM(embedding_dim=8, epochs=6, task="rating", solver="als", history="both"), learns_blocks=False, overlap=0.35),
     Case(rv.FM(embedding_dim=8, epochs=6, task="click", patience=0), learns_blocks=False, overlap=0.5),
+    Case(rv.ContentTFIDF(embedding_dim=16), learns_blocks=False),
+    Case(rv.ContentTFIDF(embedding_dim=300, metric="euclidean", likes="rating", half_life=30.0), learns_blocks=False),
     Case(CoCounts(), learns_blocks=False, registered=False),
     Case(TinyPair(), learns_blocks=False, explains=False, registered=False),
     Case(TinyPair(n_candidates=40), learns_blocks=False, explains=False, registered=False),
@@ -102,7 +104,7 @@ def model(case: Case, sample_split: rv.Split) -> Model:
 
 @pytest.fixture(scope="module")
 def histories(case: Case, sample_split: rv.Split) -> Histories:
-    return sample_split.train.histories("rating" if getattr(case.method, "task", "") == "rating" else "weight")
+    return sample_split.train.histories(case.method.history_value)
 
 
 def same_bits(left: Model, right: Model) -> bool:
@@ -134,7 +136,14 @@ def test_same_seed_and_threads_same_bits(case: Case, sample_split: rv.Split) -> 
 
 
 def test_another_seed_is_used(case: Case, model: Model, sample_split: rv.Split) -> None:
-    deterministic = ("popularity", "svd", "ease", "rp3beta", "item-knn")  # a matrix as small as the sample is decomposed whole
+    deterministic = (
+        "popularity",
+        "svd",
+        "ease",
+        "rp3beta",
+        "item-knn",
+        "content-tfidf",
+    )  # a matrix as small as the sample is decomposed whole
     assert same_bits(model, case.method.fit(sample_split.train, rng=1)) == (case.method.name in deterministic)
 
 
@@ -391,6 +400,7 @@ def test_what_is_free_is_the_limit_where_none_is_given(case: Case, sample: rv.Da
     case.method.fit(sample)
 
 
+@only(lambda c: "item attributes" not in c.method.needs)  # which the table does not have
 def test_one_user_or_one_item_is_refused(case: Case) -> None:
     with pytest.raises(ValueRangeError, match=r"1 user\(s\) and 2 item\(s\); allowed: 2 or more of each"):
         case.method.fit(rv.read(_table(np.array([[1, 1], [1, 2]]))))
@@ -473,7 +483,7 @@ def test_an_audience_leaves_out_who_is_excluded(model: Model) -> None:
     assert not {0, 4, 9} & set(lists.rows[0].tolist())
 
 
-@only(lambda c: c.method.name != "fm")  # it can
+@only(lambda c: c.method.family not in ("factorization machine", "content-based"))  # they can
 def test_what_a_model_cannot_do_it_says_with_advice(case: Case, model: Model, sample: rv.Dataset) -> None:
     features = pl.DataFrame({"age": [3]})
     for call in (

@@ -19,6 +19,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "fm": ("recvec.models.fm", "FM"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
+    "content-tfidf": ("recvec.models.content_tfidf", "ContentTFIDF"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),
 }
 

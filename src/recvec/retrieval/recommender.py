@@ -87,7 +87,8 @@ class Recommender:
     @property
     def history_value(self) -> Value:
         """What the weights of histories mean to the model: strengths, or ratings."""
-        return "rating" if getattr(self.model.method, "task", "ranking") == "rating" else "weight"
+        value: Value = self.model.method.history_value
+        return value
 
     @cached_property
     def histories(self) -> Histories:
