@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from recvec.models.als import ALS
     from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
+    from recvec.models.content_glove import ContentGloVe
     from recvec.models.content_tfidf import ContentTFIDF
+    from recvec.models.content_word2vec import ContentWord2Vec
     from recvec.models.ease import EASE
     from recvec.models.fm import FM
     from recvec.models.item_knn import ItemKNN
@@ -45,7 +47,9 @@ _WHERE = {
     "ALS": "recvec.models.als",
     "ALSExplicit": "recvec.models.als_explicit",
     "BPR": "recvec.models.bpr",
+    "ContentGloVe": "recvec.models.content_glove",
     "ContentTFIDF": "recvec.models.content_tfidf",
+    "ContentWord2Vec": "recvec.models.content_word2vec",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
@@ -84,7 +88,9 @@ __all__ = [
     "SVD",
     "WARP",
     "ALSExplicit",
+    "ContentGloVe",
     "ContentTFIDF",
+    "ContentWord2Vec",
     "Dataset",
     "Evaluation",
     "InputError",

@@ -66,6 +66,8 @@ CASES = [
     Case(rv.FM(embedding_dim=8, epochs=6, task="click", patience=0), learns_blocks=False, overlap=0.5),
     Case(rv.ContentTFIDF(embedding_dim=16), learns_blocks=False),
     Case(rv.ContentTFIDF(embedding_dim=300, metric="euclidean", likes="rating", half_life=30.0), learns_blocks=False),
+    Case(rv.ContentWord2Vec(embedding_dim=16, passes=2), learns_blocks=False),
+    Case(rv.ContentGloVe(embedding_dim=16, passes=5, weighting="mean"), learns_blocks=False),
     Case(CoCounts(), learns_blocks=False, registered=False),
     Case(TinyPair(), learns_blocks=False, explains=False, registered=False),
     Case(TinyPair(n_candidates=40), learns_blocks=False, explains=False, registered=False),

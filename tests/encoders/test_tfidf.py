@@ -94,7 +94,7 @@ def test_strange_rows_are_refused(items: pl.DataFrame, error: type[Exception], m
 
 @pytest.mark.parametrize("items", [pl.DataFrame({"plot": [None, ""]}), pl.DataFrame({"plot": ["one two", "three four"]})])
 def test_a_table_without_a_usable_term_is_refused(items: pl.DataFrame) -> None:
-    with pytest.raises(InputError, match="finds no usable word or attribute value in the item attributes; .*lower min_items"):
+    with pytest.raises(InputError, match=r"finds no usable word or attribute value in the item attributes; .*lower min_items"):
         TfidfEncoder.fit(items, types={"plot": "text"})
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """Words of texts in many scripts, with markup, and of any length."""
 
 import time
