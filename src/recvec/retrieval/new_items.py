@@ -13,11 +13,14 @@ from. Biases among the columns are predicted like the rest; so popular kinds of 
 Source: Gantner et al., "Learning attribute-to-feature mappings for cold-start recommendations", ICDM 2010.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 
-from recvec.contract import DotModel, Model, Runtime
+from recvec.contract import DotModel, Model, Ranked, Runtime, checked_k
+from recvec.data.dataset import Dataset
 from recvec.errors import InputError, NotSupportedError
 from recvec.types import F32, F64, Array
 
@@ -173,3 +176,54 @@ def with_new_items(
     vectors = model.item_vectors.copy()
     vectors[new] = made.vectors(told[new])
     return replace(model, item_vectors=vectors), made
+
+
+def filled(model: Model, content: Model | None, train: Dataset, runtime: Runtime) -> Model:
+    """Return the model with vectors of the items that nobody has met in `train`, where there is a content rung and such an item."""
+    if content is None or (train.item_counts > 0).all():
+        return model
+    return with_new_items(model, content, train.item_counts, runtime=runtime)[0]
+
+
+def needs_content(model: Model, train: Dataset) -> bool:
+    """Return whether a content rung would do anything: some items have attributes and nobody has met them, and the model knows none such."""
+    new = train.item_counts == 0
+    if train.item_features is None or not isinstance(model, DotModel) or not new.any():
+        return False
+    return not model.item_vectors[new].any() or bool((model.item_vectors[new] == model.item_vectors[new][0]).all())
+
+
+def vectors_of(model: Model, content: Model | None, train: Dataset, features: pl.DataFrame, runtime: Runtime) -> F32:
+    """Return vectors of new items from their attributes: by the model itself, else by the content rung and the map.
+
+    Raises
+    ------
+    NotSupportedError
+        Where neither can.
+    """
+    try:
+        return model.item_queries(features)
+    except NotSupportedError:
+        if content is None:
+            raise
+    _, made = with_new_items(model, content, train.item_counts, runtime=runtime)
+    found = content.item_queries(features)
+    return made.vectors(np.ascontiguousarray(found[:, : found.shape[1] - content.n_extra]))
+
+
+def audience_of(
+    model: Model, content: Model | None, train: Dataset, attributes: Mapping[str, object], k: int, runtime: Runtime
+) -> Ranked:
+    """Return the `k` users with the largest score for a new item with these attributes, of those who have a training history.
+
+    Raises
+    ------
+    NotSupportedError
+        Where neither the model nor a content rung makes vectors of attributes.
+    """
+    one = pl.DataFrame({name: [value] for name, value in attributes.items()}, strict=False)
+    vectors = vectors_of(model, content, train, one, runtime)
+    if not isinstance(model, DotModel):
+        raise NotSupportedError(f"{model.method.name} scores items by more than their vectors; use als, bpr, svd or fm with a content rung")
+    warm = np.flatnonzero(train.user_counts > 0)
+    return replace(model, item_vectors=vectors).audience(np.array([0]), min(checked_k(k), train.n_users), users=warm, runtime=runtime)

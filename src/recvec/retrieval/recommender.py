@@ -19,6 +19,7 @@ from recvec.models.popularity import Popularity
 from recvec.retrieval.explaining import explain_known
 from recvec.retrieval.frames import embeddings_frame, lists_frame, one_list, parts_frame
 from recvec.retrieval.ladder import ROUTES, Ladder, as_frame
+from recvec.retrieval.new_items import audience_of, filled
 from recvec.retrieval.limits import Denials, Id, allowed_items, denials, denied_to_users
 from recvec.retrieval.lists import Limits, known_lists, ranked
 from recvec.retrieval.update import UpdateReport, updated
@@ -40,7 +41,8 @@ class Recommender:
     train : Dataset
         Ids, histories and attributes.
     rungs : mapping of str to Method or Model, optional
-        Lower rungs by name (``"attributes"``, ``"popular"``), over the same vocabulary; a method is fitted here.
+        Lower rungs by name (``"attributes"``, ``"popular"``), over the same vocabulary; a method is fitted here. ``"content"``
+        is a content method, which gives items without interactions a vector of the model (`retrieval.new_items`).
         ``"popular"`` is added by itself; an empty mapping means no lower rungs at all.
     runtime : Runtime, optional
         Threads to use.
@@ -65,11 +67,12 @@ class Recommender:
         self.train = train
         self.runtime = runtime or Runtime()
         wanted: dict[str, Method | Model] = {} if rungs == {} else {"popular": Popularity(), **(rungs or {})}
-        unknown = sorted(set(wanted) - {"attributes", "popular"})
+        unknown = sorted(set(wanted) - {"attributes", "content", "popular"})
         if unknown:
-            raise InputError(f"there is no rung '{unknown[0]}'; allowed: attributes, popular")
+            raise InputError(f"there is no rung '{unknown[0]}'; allowed: attributes, content, popular")
         self.rungs = {name: rung if isinstance(rung, Model) else rung.fit(train) for name, rung in wanted.items()}
-        self._ladder = Ladder(model=model, rungs=self.rungs, train=train)
+        full = filled(model, self.rungs.get("content"), train, self.runtime)
+        self._ladder = Ladder(model=full, rungs={n: rung for n, rung in self.rungs.items() if n != "content"}, train=train)
 
     def __repr__(self) -> str:
         return f"Recommender({self.model.method.name}, {self.train.n_users:,} users, {self.train.n_items:,} items)"
@@ -215,7 +218,7 @@ class Recommender:
         person = self._person(history, weights)
         route, model, queries = self._ladder.door(person, attributes, context)
         limits = Limits(min(checked_k(k), self.train.n_items), allowed, diversity=diversity)
-        lists = ranked(self.model, model, queries, person, limits, self.runtime)
+        lists = ranked(self._ladder.model, model, queries, person, limits, self.runtime)
         return lists_frame(lists, route, np.zeros(1, np.int32), self.items, None).drop("place")
 
     def _person(self, history: Sequence[Id] | None, weights: Sequence[float] | None) -> Histories:
@@ -300,7 +303,11 @@ class Recommender:
         listed = None if warm.all() else np.flatnonzero(warm)  # None spares a copy of the vectors
         met = self._who_met(int(row[0])) if exclude_known else np.zeros(0, np.int32)
         exclude = Histories.from_lists([met], self.train.n_users)
-        return one_list(self.model.audience(row, k, exclude=exclude, users=listed, runtime=self.runtime), self.users)
+        return one_list(self._ladder.model.audience(row, k, exclude=exclude, users=listed, runtime=self.runtime), self.users)
+
+    def audience_for(self, attributes: Mapping[str, object], k: int = 100) -> pl.DataFrame:
+        """Return the `k` users to whom a new item with these attributes suits best: user_id, score, rank; see `new_items.audience_of`."""
+        return one_list(audience_of(self._ladder.model, self.rungs.get("content"), self.train, attributes, k, self.runtime), self.users)
 
     def _who_met(self, item: int) -> Array:
         """Return the rows of the users whose history holds an item row."""
@@ -350,8 +357,8 @@ class Recommender:
 
     def similar_items(self, item: Id, k: int = 10, *, metric: Metric = "cosine") -> pl.DataFrame:
         """Return the `k` nearest items of an item: item_id, score, rank."""
-        lists = self.model.similar_items(self.items.rows([item]), min(checked_k(k), len(self.items)), metric=metric, runtime=self.runtime)
-        return one_list(lists, self.items)
+        rows, k = self.items.rows([item]), min(checked_k(k), len(self.items))
+        return one_list(self._ladder.model.similar_items(rows, k, metric=metric, runtime=self.runtime), self.items)
 
     def similar_users(self, user: Id, k: int = 10, *, metric: Metric = "cosine") -> pl.DataFrame:
         """Return the `k` nearest users of a user: user_id, score, rank."""
@@ -364,7 +371,7 @@ class Recommender:
 
     def item_embeddings(self) -> pl.DataFrame:
         """Return id and embedding (list of Float32, extra columns included) of every item."""
-        return embeddings_frame(self.model.item_vectors, self.items.ids)
+        return embeddings_frame(self._ladder.model.item_vectors, self.items.ids)
 
     def attribute_embeddings(self, column: str) -> pl.DataFrame:
         """Return id and embedding of every value of an attribute; a number without buckets has one, whose id is empty.
