@@ -36,9 +36,7 @@ def tables() -> dict[str, tuple[rv.Dataset, tuple[str, ...]]]:
         items=DATA / "bookcrossing-small" / "items.parquet",
         use=["title", "author", "year", "publisher"],
     )
-    artists = rv.read(
-        DATA / "lastfm-2k" / "user_artists.parquet", items=DATA / "lastfm-2k" / "item_tags.parquet", types={"tags": "text"}
-    )
+    artists = rv.read(DATA / "lastfm-2k" / "user_artists.parquet", items=DATA / "lastfm-2k" / "item_tags.parquet", types={"tags": "text"})
     reviews = DATA / "amazon-musical-instruments-5core" / "reviews.parquet"
     instruments = rv.read(reviews, item_text_from="review_text")
     return {

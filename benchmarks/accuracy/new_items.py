@@ -113,7 +113,9 @@ def measure(only: list[str] | None) -> None:
     """Measure every competitor on the same folds; write after each, so that what is done is kept."""
     import recvec as rv
 
-    data = rv.read(DATA / "movielens-1m" / "ratings.parquet", items=DATA / "movielens-1m" / "item_text.parquet", types=TYPES, list_separator=", ")
+    data = rv.read(
+        DATA / "movielens-1m" / "ratings.parquet", items=DATA / "movielens-1m" / "item_text.parquet", types=TYPES, list_separator=", "
+    )
     splits = rv.folds(data, "new-items", 5, seed=0)
     results: dict[str, Any] = {}
     kept: dict[str, Any] = {"protocol": "new-items, 5 folds, seed 0", "version": rv.__version__, "rows": {}}

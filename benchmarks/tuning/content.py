@@ -37,7 +37,9 @@ TRIALS: dict[str, Any] = {
 
 
 def parts() -> list[rv.Split]:
-    data = rv.read(DATA / "movielens-1m" / "ratings.parquet", items=DATA / "movielens-1m" / "item_text.parquet", types=TYPES, list_separator=", ")
+    data = rv.read(
+        DATA / "movielens-1m" / "ratings.parquet", items=DATA / "movielens-1m" / "item_text.parquet", types=TYPES, list_separator=", "
+    )
     return rv.folds(rv.folds(data, "new-items", 5, seed=0)[0].train, "new-items", 5, seed=1)[:2]
 
 
@@ -59,7 +61,9 @@ if __name__ == "__main__":
         for split in splits:
             model = kind(**settings).fit(split.train, rng=0, runtime=ONE)
             if kind is rv.ALS:
-                model, _ = with_new_items(model, rv.ContentTFIDF().fit(split.train, rng=0, runtime=ONE), split.train.item_counts, runtime=ONE)
+                model, _ = with_new_items(
+                    model, rv.ContentTFIDF().fit(split.train, rng=0, runtime=ONE), split.train.item_counts, runtime=ONE
+                )
             found.append(recall(model, split))
         kept[name] = {"recall@20": round(float(np.mean(found)), 4), "parts": [round(x, 4) for x in found]}
         print(name, kept[name], flush=True)

@@ -52,7 +52,7 @@ def test_new_items_are_ranked_better_than_by_chance(cold: tuple[rv.Dataset, rv.S
 def test_a_recommender_with_a_content_rung_lists_new_items(cold: tuple[rv.Dataset, rv.Split], tmp_path: Path) -> None:
     train, _ = cold
     who = rv.Recommender(rv.ALS(embedding_dim=16).fit(train), train, rungs={"content": rv.ContentTFIDF(embedding_dim=64)})
-    new = train.items.ids[train.item_counts == 0]
+    new = train.items.ids.filter(pl.Series(train.item_counts == 0))
     assert who.recommend(["u1"], k=5, candidates=new)["score"].n_unique() == 5
     assert len(who.similar_items(new[0], k=3)) == 3
     assert who.audience(new[0], k=3).height == 3

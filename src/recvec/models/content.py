@@ -193,9 +193,11 @@ class ContentFoldIn(FoldIn):
         Cost: one product of sparse matrices; for some people at a time, the result is dense.
         """
         profiles = self._shares(histories) @ self.matrix
-        own, other = (np.sqrt(np.asarray(x.multiply(x).sum(axis=1))).ravel() for x in (profiles, self.matrix))
-        products: F32 = (profiles @ sp.csr_array(self.matrix.T.tocsr())).toarray()
-        return products / np.outer(np.where(own > 0, own, 1), np.where(other > 0, other, 1)).astype(np.float32)
+        own, other = (np.sqrt(np.asarray(x.multiply(x).sum(axis=1), np.float32)).ravel() for x in (profiles, self.matrix))
+        cosines: F32 = (profiles @ sp.csr_array(self.matrix.T.tocsr())).toarray()
+        cosines /= np.where(own > 0, own, 1)[:, None]
+        cosines /= np.where(other > 0, other, 1)
+        return cosines
 
     def mean_profile(self, histories: Histories) -> F32:
         """Return the mean of all items of all histories, by how often they were met, shape (d,)."""
@@ -238,7 +240,8 @@ class ContentFoldIn(FoldIn):
         if self.method.metric != "cosine":
             return shares
         profile = shares @ self.vectors[history.items].astype(np.float64)
-        return shares / max(float(np.sqrt(profile @ profile)), np.finfo(np.float32).tiny)
+        length = float(np.sqrt(profile @ profile))
+        return shares / (length if length > 0 else 1.0)
 
     def _shares(self, histories: Histories) -> sp.csr_array:
         """Return what each item counts in the profile, (B, n_items); the sizes of a row add up to 1."""

@@ -96,8 +96,8 @@ class ItemMap:
     def vectors(self, content: F32) -> F32:
         """Return item vectors (n, d) of content vectors (n, c); the mean of the met items where nothing is known."""
         known = np.any(content != 0, axis=1)
-        found: F32 = (content - self.from_mean) @ self.weights
-        return np.where(known[:, None], found, np.float32(0)) + self.to_mean
+        moved = np.where(known[:, None], (content - self.from_mean) @ self.weights, np.float32(0))
+        return (moved + self.to_mean).astype(np.float32)
 
 
 def _learned(e: F64, v: F64, users: F64, rng: np.random.Generator) -> ItemMap:
@@ -211,9 +211,7 @@ def vectors_of(model: Model, content: Model | None, train: Dataset, features: pl
     return made.vectors(np.ascontiguousarray(found[:, : found.shape[1] - content.n_extra]))
 
 
-def audience_of(
-    model: Model, content: Model | None, train: Dataset, attributes: Mapping[str, object], k: int, runtime: Runtime
-) -> Ranked:
+def audience_of(model: Model, content: Model | None, train: Dataset, attributes: Mapping[str, object], k: int, runtime: Runtime) -> Ranked:
     """Return the `k` users with the largest score for a new item with these attributes, of those who have a training history.
 
     Raises
