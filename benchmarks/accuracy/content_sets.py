@@ -1,4 +1,4 @@
-"""content-tfidf beside popularity on books, artists and instruments, paired by user.
+r"""content-tfidf beside popularity on books, artists and instruments, paired by user.
 
 ::
 
@@ -6,11 +6,11 @@
 
 The same as these commands, once with each method, and the paired difference that single runs cannot give::
 
-    recvec evaluate bookcrossing-small/history.parquet --items bookcrossing-small/items.parquet --use title,author,year,publisher \\
+    recvec evaluate bookcrossing-small/history.parquet --items bookcrossing-small/items.parquet --use title,author,year,publisher \
         --method content-tfidf --protocol new-items --k 20
-    recvec evaluate lastfm-2k/user_artists.parquet --items lastfm-2k/item_tags.parquet --types tags=text \\
+    recvec evaluate lastfm-2k/user_artists.parquet --items lastfm-2k/item_tags.parquet --types tags=text \
         --method content-tfidf --protocol new-items --k 20
-    recvec evaluate amazon-musical-instruments-5core/reviews.parquet --item-text-from review_text \\
+    recvec evaluate amazon-musical-instruments-5core/reviews.parquet --item-text-from review_text \
         --method content-tfidf --protocol leave-last-out --k 20
 
 Books and artists are asked about twice: new items (five folds; popularity knows no order among them, and ties go to the smaller row)

@@ -48,7 +48,7 @@ def test_it_comes_back_from_arrays_and_json() -> None:
 
 
 def test_a_file_that_knows_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="word vectors know 0 of 7 terms .*the most frequent without: robot"):
+    with pytest.raises(InputError, match=r"word vectors know 0 of 7 terms .*the most frequent without: robot"):
         WordMeanEncoder.fit(ITEMS, WordVectors(pl.Series(["x"]), np.ones((1, 2), np.float32)), types=TYPES)
 
 

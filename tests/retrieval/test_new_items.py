@@ -77,9 +77,9 @@ def test_what_cannot_be_mapped_is_refused(cold: tuple[rv.Dataset, rv.Split]) -> 
         rv.Recommender(rv.EASE().fit(train), train, rungs={"content": content})
     with pytest.raises(NotSupportedError, match="knows items by their interactions only"):
         rv.Recommender(rv.ALS(embedding_dim=4, epochs=1).fit(train), train).audience_for({"genres": ["Comedy"]})
+    few, rng = np.ones((9, 2), np.float32), np.random.default_rng(0)
     with pytest.raises(InputError, match="9 items have both content and interactions; allowed: 10 or more"):
-        rng = np.random.default_rng(0)
-        ItemMap.fit(np.ones((9, 2), np.float32), np.ones((9, 2), np.float32), np.ones((3, 2), np.float32), np.arange(9), rng=rng)
+        ItemMap.fit(few, few, few, np.arange(9), rng=rng)
 
 
 def test_all_items_met_changes_nothing() -> None:

@@ -19,9 +19,9 @@ from recvec.models.popularity import Popularity
 from recvec.retrieval.explaining import explain_known
 from recvec.retrieval.frames import embeddings_frame, lists_frame, one_list, parts_frame
 from recvec.retrieval.ladder import ROUTES, Ladder, as_frame
-from recvec.retrieval.new_items import audience_of, filled
 from recvec.retrieval.limits import Denials, Id, allowed_items, denials, denied_to_users
 from recvec.retrieval.lists import Limits, known_lists, ranked
+from recvec.retrieval.new_items import audience_of, filled
 from recvec.retrieval.update import UpdateReport, updated
 from recvec.types import Array
 
