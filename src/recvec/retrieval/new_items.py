@@ -186,7 +186,7 @@ def filled(model: Model, content: Model | None, train: Dataset, runtime: Runtime
 
 
 def needs_content(model: Model, train: Dataset) -> bool:
-    """Return whether a content rung would do anything: nobody has met some items that have attributes, and the model has nothing for such."""
+    """Return whether a content rung helps: nobody has met some items that have attributes, and the model has nothing for them."""
     new = train.item_counts == 0
     if train.item_features is None or not isinstance(model, DotModel) or not new.any():
         return False
