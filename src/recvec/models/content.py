@@ -118,11 +118,22 @@ class ContentMethod(Method):
         meta: Any = state.meta["fold_in"]
         below = {name.removeprefix("encoder."): array for name, array in arrays.items() if name.startswith("encoder.")}
         encoder = self.restored_encoder(meta["encoder"], below)
-        n, t = len(state.arrays["item_vectors"]), len(encoder.terms)
+        n, t, d = len(state.arrays["item_vectors"]), len(encoder.terms), self.embedding_dim
+        arrays["item_vectors"] = state.arrays["item_vectors"]
+        shapes = {
+            "item_vectors": (n, d + (2 if self.metric == "euclidean" else 0)),
+            "vectors": (n, d),
+            "lengths": (n,),
+            "usual": (d,),
+            "encoder.vectors": (t, d),
+            "encoder.weights": (t,),
+        }
+        wrong = [name for name, shape in shapes.items() if arrays[name].shape != shape or arrays[name].dtype != np.float32]
+        if wrong or not (arrays["lengths"] > 0).all():
+            name = (wrong or ["lengths"])[0]
+            raise ArtifactError(f"the array '{name}' of the content model does not fit the others; fit the model again")
         parts = (arrays["matrix.data"], arrays["matrix.indices"], arrays["matrix.indptr"])
-        if encoder.vectors.shape[0] != t or len(arrays["vectors"]) != n or len(arrays["lengths"]) != n:
-            raise ArtifactError("the arrays of the content model do not fit each other; fit the model again")
-        matrix = sp.csr_array(parts, shape=(n, t))
+        matrix = sp.csr_array(parts, shape=(n, t), dtype=np.float32)
         matrix.check_format(full_check=True)
         return DotModel.restored(self, state, ContentFoldIn(self, encoder, matrix, arrays["vectors"], arrays["lengths"], arrays["usual"]))
 
