@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from recvec.models.als import ALS
     from recvec.models.als_explicit import ALSExplicit
     from recvec.models.bpr import BPR
+    from recvec.models.content_glove import ContentGloVe
+    from recvec.models.content_tfidf import ContentTFIDF
+    from recvec.models.content_word2vec import ContentWord2Vec
     from recvec.models.conv_ncf import ConvNCF
     from recvec.models.dmf import DMF
     from recvec.models.ease import EASE
@@ -57,6 +60,9 @@ _WHERE = {
     "BPR": "recvec.models.bpr",
     "ConvNCF": "recvec.models.conv_ncf",
     "DMF": "recvec.models.dmf",
+    "ContentGloVe": "recvec.models.content_glove",
+    "ContentTFIDF": "recvec.models.content_tfidf",
+    "ContentWord2Vec": "recvec.models.content_word2vec",
     "Dataset": "recvec.data.dataset",
     "EASE": "recvec.models.ease",
     "Evaluation": "recvec.evaluation.report",
@@ -108,6 +114,9 @@ __all__ = [
     "SVD",
     "WARP",
     "ALSExplicit",
+    "ContentGloVe",
+    "ContentTFIDF",
+    "ContentWord2Vec",
     "ConvNCF",
     "Dataset",
     "Evaluation",

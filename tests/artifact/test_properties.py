@@ -230,7 +230,8 @@ def reseal(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model of every method."""
-    data = rv.read(*sample_tables(n_users=15, n_items=12, mean_history=5)[:1])
+    interactions, _, items = sample_tables(n_users=15, n_items=12, mean_history=5)
+    data = rv.read(interactions, items=items)
     place = tmp_path_factory.mktemp("several")
     for name in registry.names():
         rv.save(rv.Recommender(rv.method(name).fit(data, rng=0), data), place / name)

@@ -79,6 +79,10 @@ CASES = [
     Case(rv.DMF(embedding_dim=16, hidden_width=32, epochs=4, use_attributes=False), explains=False, tolerance=1e-2),
     Case(rv.DMF(embedding_dim=16, hidden_width=32, epochs=8), floor=0.281, explains=False, overlap=0.5, tolerance=1e-2),
     Case(rv.TwoTower(embedding_dim=16, hidden_width=32, epochs=8), floor=0.274, explains=False, overlap=0.5, tolerance=1e-2),
+    Case(rv.ContentTFIDF(embedding_dim=16), learns_blocks=False),
+    Case(rv.ContentTFIDF(embedding_dim=300, metric="euclidean", likes="rating", half_life=30.0), learns_blocks=False),
+    Case(rv.ContentWord2Vec(embedding_dim=16, passes=2), learns_blocks=False),
+    Case(rv.ContentGloVe(embedding_dim=16, passes=5, weighting="mean"), learns_blocks=False),
     Case(CoCounts(), learns_blocks=False, registered=False),
     Case(TinyPair(), learns_blocks=False, explains=False, registered=False),
     Case(TinyPair(n_candidates=40), learns_blocks=False, explains=False, registered=False),
@@ -117,7 +121,7 @@ def model(case: Case, sample_split: rv.Split) -> Model:
 
 @pytest.fixture(scope="module")
 def histories(case: Case, sample_split: rv.Split) -> Histories:
-    return sample_split.train.histories("rating" if getattr(case.method, "task", "") == "rating" else "weight")
+    return sample_split.train.histories(case.method.history_value)
 
 
 def same_bits(left: Model, right: Model) -> bool:
@@ -156,6 +160,7 @@ def test_another_seed_is_used(case: Case, model: Model, sample_split: rv.Split) 
         "rp3beta",
         "item-knn",
         "graph-filter",
+        "content-tfidf",
     )  # a matrix as small as the sample is decomposed whole
     assert same_bits(model, case.method.fit(sample_split.train, rng=1)) == (case.method.name in deterministic)
 
@@ -413,6 +418,7 @@ def test_what_is_free_is_the_limit_where_none_is_given(case: Case, sample: rv.Da
     case.method.fit(sample)
 
 
+@only(lambda c: "item attributes" not in c.method.needs)  # which the table does not have
 def test_one_user_or_one_item_is_refused(case: Case) -> None:
     with pytest.raises(ValueRangeError, match=r"1 user\(s\) and 2 item\(s\); allowed: 2 or more of each"):
         case.method.fit(rv.read(_table(np.array([[1, 1], [1, 2]]))))
@@ -496,6 +502,7 @@ def test_an_audience_leaves_out_who_is_excluded(model: Model) -> None:
 
 
 @only(lambda c: c.method.name not in ("fm", "dmf", "two-tower"))  # they can
+@only(lambda c: c.method.family not in ("factorization machine", "content-based"))  # they can
 def test_what_a_model_cannot_do_it_says_with_advice(case: Case, model: Model, sample: rv.Dataset) -> None:
     features = pl.DataFrame({"age": [3]})
     for call in (

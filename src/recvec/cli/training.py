@@ -10,6 +10,7 @@ import recvec as rv
 from recvec.artifact.checkpoint import Checkpoints, Found
 from recvec.cli import output
 from recvec.contract import DataShape, Method, Model, available_cores
+from recvec.encoders.word_vectors import WordVectors
 from recvec.models import registry
 from recvec.types import Json
 
@@ -30,6 +31,7 @@ def timed_fit(
 ) -> Fitted:
     """Fit with a progress bar on a terminal, from a checkpoint if one was found; what will be long or large is said before."""
     announce(recipe, data, runtime)
+    read_vectors(getattr(recipe, "vectors", ""))
     started = time.perf_counter()
     ends: list[float] = []
     with output.progress(f"fitting {recipe.name}", getattr(recipe, "n_epochs", getattr(recipe, "epochs", 1))) as show:
@@ -41,6 +43,13 @@ def timed_fit(
         state = None if found is None else found.state
         model = recipe.fit(data, rng=seed, runtime=runtime, on_epoch=on_epoch, checkpoint=kept, resume=state)
     return Fitted(model, time.perf_counter() - started, [b - a for a, b in pairwise(ends)])
+
+
+def read_vectors(place: str) -> None:
+    """Read a file of word vectors with a progress bar, where a recipe names one and it has not been read yet."""
+    if place:
+        with output.progress(f"reading {place}", 100) as show:
+            WordVectors.open(place, progress=lambda share: show(round(100 * share), {}))
 
 
 def announce(recipe: Method, data: rv.Dataset, runtime: rv.Runtime) -> None:

@@ -187,7 +187,7 @@ class DotModel(Model):
             known = self.fold_in.reasons(user, person, query, int(row[0]), vector, context)
         if known is None:
             query = self.queries(histories=person)[0]
-            known = self.fold_in.parts(person, vector)
+            known = self.fold_in.parts_of_item(person, int(row[0]), vector)
         if context is not None:
             query = self.queries(np.array([user]) if user is not None else None, histories=person, context=context)[0]
         parts, contributions = known

@@ -4,7 +4,13 @@ import importlib
 
 from recvec.errors import MissingExtraError
 
-_PACKAGES = {"torch": ("torch", "PyTorch"), "text": ("gensim", "gensim"), "tune": ("optuna", "optuna"), "report": ("plotly", "plotly")}
+_PACKAGES = {
+    "torch": ("torch", "PyTorch"),
+    "text": ("gensim", "gensim"),
+    "tune": ("optuna", "optuna"),
+    "report": ("plotly", "plotly"),
+    "sklearn": ("sklearn", "scikit-learn"),
+}
 
 
 def require(extra: str, who: str) -> None:

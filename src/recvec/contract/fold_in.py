@@ -69,6 +69,10 @@ class FoldIn(ABC):
             Where the score is no sum over the history.
         """
 
+    def parts_of_item(self, history: Histories, item: int, vector: F32) -> Parts:
+        """Return as `parts` does, where the row of the item says more than its vector."""
+        return self.parts(history, vector)
+
     answers_attributes = False  # whether people may be described by attributes
     uses_context = False
 

@@ -11,7 +11,7 @@ from recvec.contract import hyperparameters
 from recvec.contract.extras import require
 from recvec.contract.model import Model, State
 from recvec.contract.runtime import Runtime
-from recvec.data.dataset import Dataset
+from recvec.data.dataset import Dataset, Value
 from recvec.data.interactions import Interactions
 from recvec.data.memory import available_memory
 from recvec.errors import ArtifactError, InputError, NotSupportedError, ResourceError, ValueRangeError
@@ -153,6 +153,11 @@ class Method(ABC):
     def recipe(self) -> dict[str, Json]:
         """All hyper-parameters by name."""
         return asdict(self)
+
+    @property
+    def history_value(self) -> Value:
+        """What the weights of histories mean to models of this method: strengths, or ratings."""
+        return "rating" if getattr(self, "task", "ranking") == "rating" else "weight"
 
     def fit(
         self,

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from recvec.contract import Model, Ranked, Runtime
+from recvec.data.dataset import Value
 from recvec.data.histories import Histories
 from recvec.data.interactions import Interactions
 from recvec.data.splits import Split
@@ -73,7 +74,8 @@ class Answers:
     @cached_property
     def _folded(self) -> Histories:
         """The histories by which held-out people are asked about, in the values that the model reads."""
-        return self.split.histories("rating" if self.task == "rating" else "weight")
+        reads: Value = self.competitor.method.history_value if isinstance(self.competitor, Model) else "weight"
+        return self.split.histories(reads)
 
     def lists(self, users: I32, k: int, candidates: I32 | None, scores: F32 | None = None) -> Ranked:
         """Return the best items of each user without what is known of them; from `scores` where they are there already."""

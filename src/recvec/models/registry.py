@@ -28,6 +28,9 @@ _WHERE: dict[str, tuple[str, str]] = {
     "ngcf": ("recvec.models.ngcf", "NGCF"),
     "ease": ("recvec.models.ease", "EASE"),
     "rp3beta": ("recvec.models.rp3beta", "RP3Beta"),
+    "content-tfidf": ("recvec.models.content_tfidf", "ContentTFIDF"),
+    "content-word2vec": ("recvec.models.content_word2vec", "ContentWord2Vec"),
+    "content-glove": ("recvec.models.content_glove", "ContentGloVe"),
     "item-knn": ("recvec.models.item_knn", "ItemKNN"),
     "graph-filter": ("recvec.models.graph_filter", "GraphFilter"),
 }

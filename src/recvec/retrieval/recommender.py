@@ -23,6 +23,7 @@ from recvec.retrieval.graph_walk import GraphWalk, Walker
 from recvec.retrieval.ladder import ROUTES, Ladder, as_frame
 from recvec.retrieval.limits import Denials, Id, allowed_items, denials, denied_to_users
 from recvec.retrieval.lists import Limits, check_context, known_lists, ranked
+from recvec.retrieval.new_items import audience_of, filled
 from recvec.retrieval.update import UpdateReport, updated
 
 __all__ = ["ROUTES", "Recommender"]
@@ -41,7 +42,8 @@ class Recommender:
     train : Dataset
         Ids, histories and attributes.
     rungs : mapping of str to Method or Model, optional
-        Lower rungs by name (``"attributes"``, ``"popular"``), over the same vocabulary; a method is fitted here.
+        Lower rungs by name (``"attributes"``, ``"popular"``), over the same vocabulary; a method is fitted here. ``"content"``
+        is a content method, which gives items without interactions a vector of the model (`retrieval.new_items`).
         ``"popular"`` is added by itself; an empty mapping means no lower rungs at all.
     runtime : Runtime, optional
         Threads to use.
@@ -66,11 +68,12 @@ class Recommender:
         self.train = train
         self.runtime = runtime or Runtime()
         wanted: dict[str, Method | Model] = {} if rungs == {} else {"popular": Popularity(), **(rungs or {})}
-        unknown = sorted(set(wanted) - {"attributes", "popular"})
+        unknown = sorted(set(wanted) - {"attributes", "content", "popular"})
         if unknown:
-            raise InputError(f"there is no rung '{unknown[0]}'; allowed: attributes, popular")
+            raise InputError(f"there is no rung '{unknown[0]}'; allowed: attributes, content, popular")
         self.rungs = {name: rung if isinstance(rung, Model) else rung.fit(train) for name, rung in wanted.items()}
-        self._ladder = Ladder(model=model, rungs=self.rungs, train=train)
+        full = filled(model, self.rungs.get("content"), train, self.runtime)
+        self._ladder = Ladder(model=full, rungs={n: rung for n, rung in self.rungs.items() if n != "content"}, train=train)
 
     def __repr__(self) -> str:
         return f"Recommender({self.model.method.name}, {self.train.n_users:,} users, {self.train.n_items:,} items)"
@@ -88,7 +91,7 @@ class Recommender:
     @property
     def history_value(self) -> Value:
         """What the weights of histories mean to the model: strengths, or ratings."""
-        return "rating" if getattr(self.model.method, "task", "ranking") == "rating" else "weight"
+        return self.model.method.history_value
 
     @cached_property
     def histories(self) -> Histories:
@@ -200,8 +203,7 @@ class Recommender:
         history : sequence of item ids, optional
             What the person liked; these items are left out of the list.
         weights : sequence of float, optional
-            Strength (or rating, for rating models) of each item of the history; 1 by default (the mean
-            rating, for rating models).
+            Strength, or rating for rating models, of each item of the history; 1, or the mean rating, by default.
         attributes : mapping, optional
             Attributes of the person, for a model that uses them, else for the rung ``attributes``, where a history goes first.
         k, candidates, deny, diversity, context, retrieval
@@ -227,16 +229,16 @@ class Recommender:
         person = self._person(history, weights)
         check_context(self._ladder, as_frame(context), walker)
         route, model, queries = self._ladder.door(person, attributes, context)
+        scorer: Model | Walker = model if walker is None or route != "history" else walker
+        if isinstance(scorer, Walker):
+            queries = scorer.asked(self.graph.strengths(person), queries)
         limits = Limits(min(checked_k(k), self.train.n_items), allowed, diversity=diversity)
-        if walker is not None and route == "history":
-            lists = ranked(self.model, walker, walker.asked(self.graph.strengths(person), queries), person, limits, self.runtime)
-        else:
-            lists = ranked(self.model, model, queries, person, limits, self.runtime)
+        lists = ranked(self._ladder.model, scorer, queries, person, limits, self.runtime)
         return lists_frame(lists, route, np.zeros(1, np.int32), self.items, None).drop("place")
 
     def _walker(self, retrieval: str | GraphWalk) -> Walker | None:
         walk = walk_of(retrieval)
-        return None if walk is None else self.graph.walker(walk, self.model, self.runtime)
+        return None if walk is None else self.graph.walker(walk, self._ladder.model, self.runtime)
 
     def _person(self, history: Sequence[Id] | None, weights: Sequence[float] | None) -> Histories:
         """Return the history of someone who need not be known."""
@@ -302,9 +304,8 @@ class Recommender:
     def audience(self, item: Id, k: int = 100, *, exclude_known: bool = True) -> pl.DataFrame:
         """Return the `k` users to whom an item suits best: user_id, score, rank.
 
-        Only users with a training history are listed: of the others the model knows nothing. Scores of two users
-        are as comparable as the method makes them: `als` aims at 1 for everyone, `svd` gives larger scores to users
-        with longer vectors.
+        Only users with a training history are listed: of the others the model knows nothing. Scores of two users are as
+        comparable as the method makes them: `als` aims at 1 for everyone, `svd` gives larger scores to longer vectors.
 
         Parameters
         ----------
@@ -318,11 +319,12 @@ class Recommender:
         row, k = self.items.rows([item]), min(checked_k(k), self.train.n_users)
         warm = self.histories.lengths > 0
         listed = None if warm.all() else np.flatnonzero(warm)  # None spares a copy of the vectors
-        met = self.graph.who_met(int(row[0])) if exclude_known else np.zeros(0, np.int32)
-        exclude = Histories.from_lists([met], self.train.n_users)
-        return one_list(self.model.audience(row, k, exclude=exclude, users=listed, runtime=self.runtime), self.users)
+        exclude = Histories.from_lists([self.graph.who_met(int(row[0])) if exclude_known else []], self.train.n_users)
+        return one_list(self._ladder.model.audience(row, k, exclude=exclude, users=listed, runtime=self.runtime), self.users)
 
-    # ------------------------------------------------------------ new interactions
+    def audience_for(self, attributes: Mapping[str, object], k: int = 100) -> pl.DataFrame:
+        """Return the `k` users to whom a new item with these attributes suits best: user_id, score, rank; see `new_items.audience_of`."""
+        return one_list(audience_of(self._ladder.model, self.rungs.get("content"), self.train, attributes, k, self.runtime), self.users)
 
     def update(
         self,
@@ -365,8 +367,8 @@ class Recommender:
 
     def similar_items(self, item: Id, k: int = 10, *, metric: Metric = "cosine") -> pl.DataFrame:
         """Return the `k` nearest items of an item: item_id, score, rank."""
-        lists = self.model.similar_items(self.items.rows([item]), min(checked_k(k), len(self.items)), metric=metric, runtime=self.runtime)
-        return one_list(lists, self.items)
+        rows, k = self.items.rows([item]), min(checked_k(k), len(self.items))
+        return one_list(self._ladder.model.similar_items(rows, k, metric=metric, runtime=self.runtime), self.items)
 
     def similar_users(self, user: Id, k: int = 10, *, metric: Metric = "cosine") -> pl.DataFrame:
         """Return the `k` nearest users of a user: user_id, score, rank."""
@@ -379,7 +381,7 @@ class Recommender:
 
     def item_embeddings(self) -> pl.DataFrame:
         """Return id and embedding (list of Float32, extra columns included) of every item."""
-        return embeddings_frame(self.model.item_vectors, self.items.ids)
+        return embeddings_frame(self._ladder.model.item_vectors, self.items.ids)
 
     def attribute_embeddings(self, column: str) -> pl.DataFrame:
         """Return id and embedding of every value of an attribute; a number without buckets has one, whose id is empty.
