@@ -90,7 +90,7 @@ def test_rungs_can_be_given_or_left_out(who: rv.Recommender) -> None:
     other = rv.Recommender(who.model, who.train, rungs={"popular": rv.Random()})
     assert set(other.rungs) == {"popular"}
     assert other.recommend_for(k=3)["item_id"].to_list() != who.recommend_for(k=3)["item_id"].to_list()
-    with pytest.raises(InputError, match="no rung 'fallback'; allowed: attributes, popular"):
+    with pytest.raises(InputError, match="no rung 'fallback'; allowed: attributes, content, popular"):
         rv.Recommender(who.model, who.train, rungs={"fallback": rv.Popularity()})
 
 
