@@ -33,8 +33,8 @@ def results() -> Results:
 
 
 def summary() -> str:
-    """Return a row for each settings, a column for each data set."""
-    found = results()
+    """Return a row for each settings, a column for each data set, those left out whose protocol says ``summary = false``."""
+    found = [(protocol, rows) for protocol, rows in results() if protocol.get("summary", True)]
     lines = [
         "| settings | " + " | ".join(f"{p['short']}: {', '.join(p['show'])}" for p, _ in found) + " |",
         "|---" * (len(found) + 1) + "|",

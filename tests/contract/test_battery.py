@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import sklearn.feature_extraction.text  # noqa: F401  importing it draws from Python's random numbers: its own affair
 
 import recvec as rv
 from recvec.contract import DataShape, ItemModel, Method, Model, Runtime, State
