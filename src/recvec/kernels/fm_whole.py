@@ -38,7 +38,7 @@ from recvec.errors import DivergedError, ValueRangeError
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.fm_blocks import Block, Factors
 from recvec.kernels.fm_whole_people import People, check_shape, interactions_between, narrow, people_of
-from recvec.kernels.fm_whole_rows import RowLosses
+from recvec.kernels.fm_whole_rows import RowLosses, explain_entries
 from recvec.kernels.fm_whole_side import Coupling, Side, Vectors
 from recvec.kernels.least_squares import FixedSide, gramian
 from recvec.types import F32, F64, I64, Executor
@@ -291,7 +291,7 @@ def _losses(
         linear = np.empty_like(linear)
 
         def one(at: slice) -> None:
-            linear[at] = entries.data[at] * (1 - own[entries.indices[at]])
+            explain_entries(entries.indices[at], entries.data[at], own, linear[at])
 
         executor.map(one, even_blocks(len(linear), _ENTRIES))
     return RowLosses(entries.indptr, entries.indices, entries.data, linear, shift, times, side, square)

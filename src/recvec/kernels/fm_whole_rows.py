@@ -14,11 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from recvec.kernels.blocks import balanced_blocks
-from recvec.kernels.compiled import compiled, compiled_inline
+from recvec.kernels.compiled import compiled, compiled_inline, compiled_into_callers
 from recvec.kernels.conjugate_gradient import add_entries, row_chunks
 from recvec.kernels.least_squares import FixedSide
 from recvec.kernels.simd import borrowed
 from recvec.types import F32, I32, I64, Executor
+
+Features = tuple[I64, I32, F32, F32]
+"""Where the shared features of each row begin (n + 1,), which and how much they are (nnz,), and their vectors (k, width)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +57,8 @@ class RowLosses:
     fixed: FixedSide
     square: F32
 
-    def image(self, own: F32, reg: F32, vectors: F32, rows: F32, *, share: float, executor: Executor) -> tuple[F32, float]:
-        """Return ``share (right side) - (system) z`` of the ids' vectors z, and its inner product with z.
+    def image(self, own: F32, reg: F32, vectors: F32, features: Features, *, share: float, executor: Executor) -> tuple[F32, F32, float]:
+        """Return ``share (right side) - (system) z`` of the ids' vectors z, the same of the rows' vectors, and the first times z.
 
         Parameters
         ----------
@@ -63,11 +66,10 @@ class RowLosses:
             The value of each row's id, and its regularization.
         vectors : F32, shape (n, width)
             z, in the eigenbasis.
-        rows : F32, shape (n, width)
-            What the shared features give to each row; changed to ``share (linear part) - (quadratic part) p`` of the rows' vectors
-            p, half the negative gradient where share is 1.
+        features : tuple
+            The shared features of all rows, and their vectors.
         share : float
-            1, or 0 for the image of a direction.
+            1, for half the negative gradient, or 0 for the image of a direction.
         executor : Executor
             Runs blocks of rows.
 
@@ -75,28 +77,28 @@ class RowLosses:
         -----
         Cost: ``4 nnz width`` operations; bound by the gathering of rows.
         """
-        out, part = np.empty_like(vectors), np.float32(share)
-        width = vectors.shape[1]
+        out, rows, part, width = np.empty_like(vectors), np.empty_like(vectors), np.float32(share), vectors.shape[1]
         arrays = (self.indices, self.quadratic, self.linear, self.fixed.turned, self.fixed.spectrum, self.shift)
 
         def one(bound: tuple[int, int]) -> float:
-            at = slice(*bound)
+            at, begins = slice(*bound), slice(bound[0], bound[1] + 1)
             mine = (own[at], reg[at], self.times[at], vectors[at], rows[at], out[at])
-            return float(_image(row_chunks(width), self.indptr[bound[0] : bound[1] + 1], arrays, mine, part))
+            return float(_image(row_chunks(width), self.indptr[begins], arrays, (features[0][begins], *features[1:]), mine, part))
 
         products = executor.map(one, balanced_blocks(self.indptr, per_entry=2 * width, per_row=width))
-        return out, sum(products)
+        return out, rows, sum(products)
 
 
 @compiled
-def _image(chunks, indptr, arrays, mine, share):
+def _image(chunks, indptr, arrays, features, mine, share):
     """Do what `RowLosses.image` does for some rows."""
     indices, quadratic, linear, fixed, spectrum, shift = borrowed(arrays)
     own, reg, times, z, rows, out = borrowed(mine)
-    p = np.empty_like(z)
+    features, p = borrowed(features), np.empty_like(z)
     for u in range(len(z)):
+        _write_shared(features, u, p[u])
         for a in range(z.shape[1]):
-            p[u, a] = rows[u, a] + own[u] * z[u, a]
+            p[u, a] += own[u] * z[u, a]
             rows[u, a] = times[u] * (share * shift[a] - spectrum[a] * p[u, a])
     spans = np.empty((2, len(z)), np.int64)  # one tile: all entries of a row are one span
     spans[0], spans[1] = indptr[:-1], indptr[1:]
@@ -109,6 +111,24 @@ def _image(chunks, indptr, arrays, mine, share):
             product += z[u, a] * out[u, a]
         total += product
     return total
+
+
+@compiled_into_callers
+def _write_shared(features, u, row):
+    """Write the sum of the vectors of a row's shared features."""
+    indptr, indices, values, vectors = features
+    row[:] = 0
+    for e in range(indptr[u], indptr[u + 1]):
+        value, vector = values[e], vectors[indices[e]]
+        for a in range(len(row)):
+            row[a] += value * vector[a]
+
+
+@compiled
+def explain_entries(indices, quadratic, terms, linear):
+    """Write the weights of scores that are left once each row of the fixed side has a term of its own: w (1 - c)."""
+    for e in range(len(linear)):
+        linear[e] = quadratic[e] * (np.float32(1) - terms[indices[e]])
 
 
 @compiled
@@ -149,12 +169,13 @@ def explain(system, given, out):
 
 
 @compiled
-def solve_ids(system, given, out):
-    """Solve for ids: `out` holds the rows' vectors by shared features, then the solution; return its product with `given`."""
-    system = borrowed(system)
+def solve_ids(system, features, given, out):
+    """Solve for ids beside shared features that are solved; return the inner product with the right-hand sides `given`."""
+    system, features = borrowed(system), borrowed(features)
     own, total = system[0], 0.0
     for u in range(len(given)):
         product = np.float32(0)
+        _write_shared(features, u, out[u])
         for a in range(given.shape[1]):
             diagonal, inverse = _diagonal(system, u, a)
             out[u, a] = inverse * (given[u, a] - own[u] * diagonal * out[u, a])

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.factorization import sparse_dense
-from recvec.kernels.fm_whole_rows import RowLosses, add_multiple, explain, leave, solve_ids, weigh
+from recvec.kernels.fm_whole_rows import Features, RowLosses, add_multiple, explain, leave, solve_ids, weigh
 from recvec.types import F32, F64, Executor, Result
 
 COUPLED = 1024  # shared features up to which their preconditioner is a full matrix
@@ -79,6 +79,10 @@ class Side:
     def by_feature(self) -> sp.csr_array:
         """Rows of each shared feature, shape (k, n)."""
         return sp.csr_array(self.shared.T.tocsr())
+
+    def features(self, vectors: F32) -> Features:
+        """Return the shared features of all rows with vectors (k, width), as kernels read them."""
+        return self.shared.indptr, self.shared.indices, self.shared.data, vectors
 
     def coupling(self, executor: Executor) -> Coupling:
         """Return the eigendecomposition of ``S' diag(kappa) S`` over the regularization."""
@@ -154,8 +158,8 @@ class _Solver:
     def image(self, vectors: Vectors, *, share: float) -> tuple[Vectors, float]:
         """Return ``share (right side) - (system) vectors``, and its inner product with them."""
         side = self.side
-        rows = sparse_dense(side.shared, vectors.shared, executor=self.executor)
-        own, product = self.losses.image(side.own, side.own_reg, vectors.own, rows, share=share, executor=self.executor)
+        features = side.features(vectors.shared)
+        own, rows, product = self.losses.image(side.own, side.own_reg, vectors.own, features, share=share, executor=self.executor)
         shared = sparse_dense(side.by_feature, rows, executor=self.executor) - side.shared_reg[:, None] * vectors.shared
         return Vectors(own, shared), product + _dot(vectors.shared, shared)
 
@@ -165,9 +169,12 @@ class _Solver:
         if len(shared):
             self._map(lambda at: explain(self._system(at), given.own[at], own[at]))
             shared = self._shared(given.shared - sparse_dense(side.by_feature, own, executor=self.executor))
-        sparse_dense(side.shared, shared, executor=self.executor, out=own)
-        products = self._map(lambda at: float(solve_ids(self._system(at), given.own[at], own[at])))
-        return Vectors(own, shared), sum(products) + _dot(shared, given.shared)
+        begin, *features = side.features(shared)
+
+        def solve(at: slice) -> float:
+            return float(solve_ids(self._system(at), (begin[at.start : at.stop + 1], *features), given.own[at], own[at]))
+
+        return Vectors(own, shared), sum(self._map(solve)) + _dot(shared, given.shared)
 
     def add(self, to: Vectors, scale: float, other: Vectors) -> None:
         """Add a multiple of others, in place."""
