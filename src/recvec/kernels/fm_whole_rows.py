@@ -103,7 +103,7 @@ def _image(chunks, indptr, arrays, features, mine, share):
     spans = np.empty((2, len(z)), np.int64)  # one tile: all entries of a row are one span
     spans[0], spans[1] = indptr[:-1], indptr[1:]
     add_entries(chunks, spans, indices, quadratic, linear, fixed, share, p, rows)
-    total = 0.0
+    total = np.float64(0)
     for u in range(len(z)):
         product = np.float32(0)
         for a in range(z.shape[1]):
@@ -172,7 +172,7 @@ def explain(system, given, out):
 def solve_ids(system, features, given, out):
     """Solve for ids beside shared features that are solved; return the inner product with the right-hand sides `given`."""
     system, features = borrowed(system), borrowed(features)
-    own, total = system[0], 0.0
+    own, total = system[0], np.float64(0)
     for u in range(len(given)):
         product = np.float32(0)
         _write_shared(features, u, out[u])

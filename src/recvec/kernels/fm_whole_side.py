@@ -131,7 +131,7 @@ class Side:
         for step in range(steps):
             image, product = solver.image(direction, share=0)
             curvature = -product
-            if not curvature > 0:  # solved, or no longer finite
+            if not (fit > 0 and curvature > 0):  # solved, or no longer finite
                 break
             solver.add(found, fit / curvature, direction)
             if step == steps - 1:
