@@ -35,16 +35,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from recvec.errors import DivergedError, ValueRangeError
+from recvec.kernels.blocks import even_blocks
 from recvec.kernels.fm_blocks import Block, Factors
 from recvec.kernels.fm_whole_people import People, check_shape, interactions_between, narrow, people_of
-from recvec.kernels.fm_whole_rows import RowLosses
+from recvec.kernels.fm_whole_rows import RowLosses, explain_entries
 from recvec.kernels.fm_whole_side import Coupling, Side, Vectors
 from recvec.kernels.least_squares import FixedSide, gramian
-from recvec.types import F32, F64, Executor
+from recvec.types import F32, F64, I64, Executor
 
 OnEpoch = Callable[[int, Factors], None]
 _Coupled = tuple[Side, Coupling]
 _PAIRS = 1 << 20  # pairs whose scores are made at a time
+_ENTRIES = 1 << 16  # entries whose linear weights are made at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,13 +236,14 @@ class _Problem:
         """Improve users, then items."""
         a0, d = self.loss.unobserved_weight, users.own.shape[1]
         rows = of_items[0].rows(items, executor)
-        losses = _losses(self.by_user, self.users.times, rows[:, :d], self.items.times, rows[:, d:].sum(axis=1), a0, executor)
+        met = np.diff(self.by_item.indptr)
+        losses = _losses(self.by_user, self.users.times, rows[:, :d], self.items.times, met, rows[:, d:].sum(axis=1), a0, executor)
         users = of_users[0].improve(users, losses, of_users[1], steps=steps, executor=executor)
         rows = of_users[0].rows(users, executor)
         if self.loss.linear:
             rows = np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)
         nothing = np.zeros(len(rows), np.float32)
-        losses = _losses(self.by_item, self.items.times, rows, self.users.times, nothing, a0, executor)
+        losses = _losses(self.by_item, self.items.times, rows, self.users.times, np.diff(self.by_user.indptr), nothing, a0, executor)
         return users, of_items[0].improve(items, losses, of_items[1], steps=steps, executor=executor)
 
     def join(self, users: Vectors, items: Vectors) -> Factors:
@@ -275,12 +278,20 @@ def _scale(people: People, others: People, met: sp.csr_array, unobserved_weight:
 
 
 def _losses(
-    entries: sp.csr_array, times: F32, fixed: F32, fixed_times: F32, own: F32, unobserved_weight: float, executor: Executor
+    entries: sp.csr_array, times: F32, fixed: F32, fixed_times: F32, met: I64, own: F32, unobserved_weight: float, executor: Executor
 ) -> RowLosses:
-    """Return the losses of rows against a fixed side (m', d) whose rows have terms `own` (m',)."""
+    """Return the losses of rows against a fixed side (m', d) whose rows have terms `own` (m',) and so many entries as `met` (m',) says."""
     weighted = fixed if (fixed_times == 1).all() else fixed * np.sqrt(fixed_times)[:, None]
     gram = np.float32(unobserved_weight) * gramian(weighted, executor=executor)
     side = FixedSide.of(np.ascontiguousarray(fixed), gram, executor=executor)
     shift = np.float32(-unobserved_weight) * np.einsum("i,ia->a", fixed_times * own, side.turned)
-    linear = entries.data * (1 - own[entries.indices]) if own.any() else entries.data
-    return RowLosses(entries.indptr, entries.indices, entries.data, linear, shift, times, side)
+    square = np.einsum("i,ia,ia->a", met / max(1, met.sum()), side.turned, side.turned).astype(np.float32)
+    linear = entries.data
+    if own.any():
+        linear = np.empty_like(linear)
+
+        def one(at: slice) -> None:
+            explain_entries(entries.indices[at], entries.data[at], own, linear[at])
+
+        executor.map(one, even_blocks(len(linear), _ENTRIES))
+    return RowLosses(entries.indptr, entries.indices, entries.data, linear, shift, times, side, square)

@@ -10,7 +10,7 @@ the mean t_a over the rows, and one eigendecomposition of ``S' diag(kappa) S``, 
 all epochs. So ids and attributes, and attributes that say the same, do not wait for each other.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,12 +19,12 @@ import scipy.sparse as sp
 
 from recvec.kernels.blocks import even_blocks
 from recvec.kernels.factorization import sparse_dense
-from recvec.kernels.fm_whole_rows import RowLosses
-from recvec.types import F32, F64, Block, Executor, Result
+from recvec.kernels.fm_whole_rows import Features, RowLosses, add_multiple, explain, leave, solve_ids, weigh
+from recvec.types import F32, F64, Executor, Result
 
 COUPLED = 1024  # shared features up to which their preconditioner is a full matrix
-SLICE = 1024  # rows in one piece of elementwise work
-SMALL = 1 << 20  # numbers of all rows up to which the calling thread is done with them before others have begun
+SLICE = 1024  # rows in one matrix product
+ROWS = 8192  # rows in one piece of elementwise work: fewer take less time than another thread needs to begin
 
 
 Coupling = tuple[F32, F32]
@@ -80,6 +80,10 @@ class Side:
         """Rows of each shared feature, shape (k, n)."""
         return sp.csr_array(self.shared.T.tocsr())
 
+    def features(self, vectors: F32) -> Features:
+        """Return the shared features of all rows with vectors (k, width), as kernels read them."""
+        return self.shared.indptr, self.shared.indices, self.shared.data, vectors
+
     def coupling(self, executor: Executor) -> Coupling:
         """Return the eigendecomposition of ``S' diag(kappa) S`` over the regularization."""
         root = 1 / np.sqrt(self.shared_reg.astype(np.float64))
@@ -122,12 +126,12 @@ class Side:
         """
         found = vectors.turned(losses.fixed.basis, executor)
         solver = _Solver(self, losses, coupling, executor)
-        left = solver.image(found, share=1)
+        left, _ = solver.image(found, share=1)
         direction, fit = solver.preconditioned(left)
         for step in range(steps):
-            image = solver.image(direction, share=0)
-            curvature = -solver.dot(direction, image)
-            if not curvature > 0:  # solved, or no longer finite
+            image, product = solver.image(direction, share=0)
+            curvature = -product
+            if not (fit > 0 and curvature > 0):  # solved, or no longer finite
                 break
             solver.add(found, fit / curvature, direction)
             if step == steps - 1:
@@ -140,78 +144,51 @@ class Side:
 
 
 class _Solver:
-    """One system of all features of a side, and its preconditioner. Work on rows goes slice by slice, which stays in the caches."""
+    """One system of all features of a side, and its preconditioner. A block of rows goes through one kernel, and stays in the caches."""
 
     def __init__(self, side: Side, losses: RowLosses, coupling: Coupling, executor: Executor) -> None:
         self.side, self.losses, self.coupling, self.executor = side, losses, coupling, executor
-        self.around: Executor = executor if len(side.own) * len(losses.shift) > SMALL else _Here()  # runs what is not BLAS
-        fixed, counts = losses.fixed, np.diff(losses.indptr)
-        met = np.bincount(losses.indices, minlength=len(fixed.turned)).astype(np.float32)
-        entries = self._summed(len(met), lambda at: np.einsum("i,ia->a", met[at], fixed.turned[at] ** 2))
-        self.square = (entries / max(1.0, float(met.sum(dtype=np.float64)))).astype(np.float32)  # (width,): of an average entry
-        weights = np.add.reduceat(np.append(losses.quadratic, np.float32(0)), losses.indptr[:-1]) * (counts > 0)
-        self.weights = weights.astype(np.float32)  # (n,)
-        self.inverse = np.empty((len(weights), len(losses.shift)), np.float32)  # of the systems of ids, a diagonal each
-        self.part = np.empty_like(self.inverse) if len(side.shared_reg) else self.inverse[:0]  # of a row's own that its id explains
-        level = self._summed(len(weights), self._prepare) / float(side.scale.sum(dtype=np.float64))  # t, (width,)
+        self.weights = np.empty_like(side.own)
+        self._map(lambda at: weigh(losses.indptr[at.start : at.stop + 1], losses.quadratic, self.weights[at]))
+        level = np.zeros(len(losses.shift))  # t, (width,)
+        if len(side.shared_reg):
+            level = sum(self._map(self._left), level) / float(side.scale.sum(dtype=np.float64))
         self.shrunk = np.float32(1) / (coupling[1][:, None] * level.astype(np.float32) + 1)  # (k, width)
 
-    def _prepare(self, at: slice) -> F32:
-        """Fill the diagonals of some rows; return what their forms leave to shared features, added up."""
-        losses, own, reg = self.losses, self.side.own[at, None], self.side.own_reg[at, None]
-        diagonal = losses.times[at, None] * losses.fixed.spectrum + self.weights[at, None] * self.square
-        self.inverse[at] = 1 / (own * own * diagonal + reg)
-        if not len(self.part):
-            return np.zeros(diagonal.shape[1], np.float32)
-        self.part[at] = own * diagonal * self.inverse[at]
-        left: F32 = np.einsum("na,na->a", diagonal, reg * self.inverse[at])
-        return left
-
-    def image(self, vectors: Vectors, *, share: float) -> Vectors:
-        """Return ``share (right side) - (system) vectors``."""
+    def image(self, vectors: Vectors, *, share: float) -> tuple[Vectors, float]:
+        """Return ``share (right side) - (system) vectors``, and its inner product with them."""
         side = self.side
-        rows = self.losses.residual(side.rows(vectors, self.around), share=share, executor=self.executor)
-        shared = vectors.shared
-        if len(shared):
-            shared = sparse_dense(side.by_feature, rows, executor=self.around) - side.shared_reg[:, None] * shared
-
-        def regularize(at: slice) -> None:
-            rows[at] *= side.own[at, None]
-            rows[at] -= side.own_reg[at, None] * vectors.own[at]
-
-        self._slices(regularize)
-        return Vectors(rows, shared)
+        features = side.features(vectors.shared)
+        own, rows, product = self.losses.image(side.own, side.own_reg, vectors.own, features, share=share, executor=self.executor)
+        shared = sparse_dense(side.by_feature, rows, executor=self.executor) - side.shared_reg[:, None] * vectors.shared
+        return Vectors(own, shared), product + _dot(vectors.shared, shared)
 
     def preconditioned(self, given: Vectors) -> tuple[Vectors, float]:
         """Return the solution of the system of average entries for a right-hand side, and its inner product with that."""
-        own, side = np.empty_like(given.own), self.side
-        shared = given.shared
+        own, side, shared = np.empty_like(given.own), self.side, given.shared
         if len(shared):
-            self._slices(lambda at: np.multiply(self.part[at], given.own[at], out=own[at]))
-            shared = self._shared(given.shared - sparse_dense(side.by_feature, own, executor=self.around))
-            sparse_dense(side.shared, shared, executor=self.around, out=own)
+            self._map(lambda at: explain(self._system(at), given.own[at], own[at]))
+            shared = self._shared(given.shared - sparse_dense(side.by_feature, own, executor=self.executor))
+        begin, *features = side.features(shared)
 
         def solve(at: slice) -> float:
-            explained = self.part[at] * own[at] if len(shared) else np.float32(0)
-            own[at] = given.own[at] * self.inverse[at] - explained
-            return float(np.einsum("na,na->", own[at], given.own[at]))
+            return float(solve_ids(self._system(at), (begin[at.start : at.stop + 1], *features), given.own[at], own[at]))
 
-        fit = sum(self._slices(solve)) + float(np.einsum("ka,ka->", shared, given.shared, dtype=np.float64))
-        return Vectors(own, shared), fit
+        return Vectors(own, shared), sum(self._map(solve)) + _dot(shared, given.shared)
 
     def add(self, to: Vectors, scale: float, other: Vectors) -> None:
         """Add a multiple of others, in place."""
-
-        def one(at: slice) -> None:
-            to.own[at] += np.float32(scale) * other.own[at]
-
-        self._slices(one)
+        self._map(lambda at: add_multiple(to.own[at], np.float32(scale), other.own[at]))
         to.shared[:] += np.float32(scale) * other.shared
 
-    def dot(self, left: Vectors, right: Vectors) -> float:
-        """Return an inner product; slices are added in their order."""
-        own = sum(self._slices(lambda at: float(np.einsum("na,na->", left.own[at], right.own[at]))))
-        return own + float(np.einsum("ka,ka->", left.shared, right.shared, dtype=np.float64))
+    def _system(self, at: slice) -> tuple[F32, ...]:
+        side, losses = self.side, self.losses
+        return side.own[at], side.own_reg[at], losses.times[at], self.weights[at], losses.fixed.spectrum, losses.square
+
+    def _left(self, at: slice) -> F64:
+        left = np.zeros(len(self.losses.shift))
+        leave(self._system(at), left)
+        return left
 
     def _shared(self, given: F32) -> F32:
         basis = self.coupling[0]
@@ -220,19 +197,12 @@ class _Solver:
             return out
         return self.executor.map(lambda g: basis @ (self.shrunk * (basis.T @ g)), [given])[0]
 
-    def _slices(self, one: Callable[[slice], Result]) -> list[Result]:
-        return self.around.map(one, even_blocks(len(self.side.own), SLICE))
-
-    def _summed(self, n: int, one: Callable[[slice], F32]) -> F64:
-        return np.asarray(sum(self.around.map(one, even_blocks(n, SLICE)), np.zeros(1)))
+    def _map(self, one: Callable[[slice], Result]) -> list[Result]:
+        return self.executor.map(one, even_blocks(len(self.side.own), ROWS))
 
 
-class _Here:
-    """Runs blocks in the calling thread."""
-
-    def map(self, fn: Callable[[Block], Result], blocks: Iterable[Block]) -> list[Result]:
-        """See `Executor.map`."""
-        return [fn(block) for block in blocks]
+def _dot(left: F32, right: F32) -> float:
+    return float(np.einsum("ka,ka->", left, right, dtype=np.float64))
 
 
 def _product(rows: F32, basis: F32, executor: Executor) -> F32:
