@@ -138,7 +138,7 @@ def test_who_is_described_as_in_training_gets_the_stored_vector(data: rv.Dataset
     assert model.item_queries(data.item_features.frame[:2].drop("title", "plot")).shape == model.item_vectors[:2].shape
     who = rv.Recommender(model, data)
     assert who.recommend_for(attributes={"gender": "F"}, k=3)["route"].to_list() == ["attributes"] * 3
-    with pytest.raises(NotSupportedError, match="no parts that add up; use als"):
+    with pytest.raises(NotSupportedError, match="no parts that add up; use a method such as als"):
         who.explain("u1", "i1")
 
 

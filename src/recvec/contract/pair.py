@@ -22,7 +22,7 @@ from recvec.contract.model import (
 )
 from recvec.contract.runtime import Runtime
 from recvec.data.histories import Histories
-from recvec.errors import NotSupportedError
+from recvec.errors import ArtifactError, NotSupportedError
 from recvec.kernels.blocks import even_blocks
 from recvec.types import F32, Array, Json
 
@@ -157,9 +157,20 @@ class PairModel(Model):
 
     @staticmethod
     def restored(method: Any, state: State, fold_in: FoldIn, scorer: PairScorer) -> "PairModel":
-        """Build the model of `state` again; the method supplies its fold-in and its network."""
+        """Build the model of `state` again; the method supplies its fold-in and its network.
+
+        Raises
+        ------
+        ArtifactError
+            Where the network cannot score the vectors: its arrays do not fit each other.
+        """
         kept: Any = {name: state.meta[name] for name in ("n_candidates", "n_drawing", "likelihood")}
-        return PairModel(vectors=DotModel.restored(method, state, fold_in), scorer=scorer, **kept)
+        model = PairModel(vectors=DotModel.restored(method, state, fold_in), scorer=scorer, **kept)
+        try:
+            scorer(model.user_vectors[:1], model.item_vectors[:2])
+        except (ValueError, IndexError, KeyError) as error:
+            raise ArtifactError(f"the network of {method.name} does not fit its vectors; fit the model again") from error
+        return model
 
 
 def _rescored(scorer: PairScorer, queries: F32, items: F32, drawn: Array, k: int) -> Ranked:

@@ -59,7 +59,7 @@ class WordMeanEncoder(TermEncoder):
     >>> words = WordVectors(pl.Series(["robot", "love", "war"]), np.eye(3, dtype=np.float32))
     >>> items = pl.DataFrame({"plot": ["a robot in love", "a robot at war", "war and war and love"]})
     >>> encoder = WordMeanEncoder.fit(items, words, types={"plot": "text"}, weighting="mean", n_removed=0)
-    >>> encoder.transform(items)[2].round(2).tolist()
+    >>> [round(x, 2) for x in encoder.transform(items)[2].tolist()]
     [0.0, 0.33, 0.67]
     """
 

@@ -29,7 +29,7 @@ from recvec.contract import (
 )
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
-from recvec.errors import HyperparameterError, InputError
+from recvec.errors import ArtifactError, HyperparameterError, InputError
 from recvec.types import F32, Array
 
 STEPS = 100  # of an epoch at least: small tables have smaller batches, down to FEWEST pairs
@@ -222,6 +222,10 @@ class RidgeFoldIn(FoldIn):
     def restored(cls, name: str, arrays: Mapping[str, Array], offset: float = 0.0) -> "RidgeFoldIn":
         """Build it again from the arrays of a model's state."""
         kept = {key: arrays[f"fold_in.{key}"] for key in ("by_mean", "by_root", "base", "mean")}
+        d = arrays["item_vectors"].shape[1]
+        wrong = next((key for key, array in kept.items() if array.shape != ((d, d) if key.startswith("by") else (d,))), None)
+        if wrong:
+            raise ArtifactError(f"the array '{wrong}' of {name} does not fit its vectors; fit the model again")
         return cls(name, arrays["item_vectors"], **kept, offset=offset)
 
 

@@ -32,7 +32,7 @@ from recvec.contract import Cost, DataShape, DotModel, FoldIn, Method, Runtime, 
 from recvec.contract.fold_in import Parts
 from recvec.data.dataset import Dataset
 from recvec.data.histories import Histories
-from recvec.errors import NotSupportedError
+from recvec.errors import ArtifactError, NotSupportedError
 from recvec.kernels.factorization import sparse_dense
 from recvec.types import F32, Array
 
@@ -81,6 +81,11 @@ class NGCF(Method):
     def restore(self, state: State) -> DotModel:
         """See `Method.restore`."""
         layers, roots, transforms = (state.arrays[f"fold_in.{name}"] for name in ("layers", "roots", "transforms"))
+        n_items, width = state.arrays["item_vectors"].shape
+        d, n_layers = width // (self.n_layers + 1), self.n_layers
+        wanted = ((n_layers, n_items, d), (n_items,), (n_layers, 2 * d + 1, d))
+        if (layers.shape, roots.shape, transforms.shape) != wanted:
+            raise ArtifactError(f"the arrays of {self.name} do not fit its vectors; fit the model again")
         return DotModel.restored(self, state, NGCFFoldIn(self.name, layers, roots, transforms, self.loss == "softmax"))
 
     def estimate(self, shape: DataShape, runtime: Runtime | None = None) -> Cost:
